@@ -1,0 +1,3 @@
+//! Cambist: a policy-driven token exchange gateway.
+
+pub mod jose;
