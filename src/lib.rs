@@ -1,3 +1,10 @@
 //! Cambist: a policy-driven token exchange gateway.
 
+pub mod oauth;
+pub mod proof;
+pub mod diagnostic;
+pub mod context;
+pub mod clock;
+pub mod swap;
+pub mod section;
 pub mod jose;

@@ -1,0 +1,229 @@
+//! One form for everything wrong with a file: code, message, place, help.
+//!
+//! The command line, the log, `/status` and later the editors all print the same thing.
+
+mod render;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use render::Style;
+
+/// A place in a file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The file, as named relative to the realm's directory.
+    pub file: Arc<str>,
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// A place in a file.
+    #[must_use]
+    pub fn new(file: &Arc<str>, range: Range<usize>) -> Self {
+        Self { file: Arc::clone(file), start: range.start, end: range.end }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}..{}", self.file, self.start, self.end)
+    }
+}
+
+/// Whether a finding stops a load.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not.
+    Warning,
+}
+
+/// One finding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    /// A stable code: `E0204`.
+    pub code: &'static str,
+    /// Error or warning.
+    pub severity: Severity,
+    /// What is wrong: lower case, no full stop, the user's words in backticks.
+    pub message: String,
+    /// Where, if a file is at fault.
+    pub span: Option<Span>,
+    /// What to say at that place.
+    pub label: Option<String>,
+    /// Other places that matter.
+    pub related: Vec<(Span, String)>,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl Diagnostic {
+    /// An error without a place.
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            span: None,
+            label: None,
+            related: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// A warning without a place.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    /// Adds the place.
+    #[must_use]
+    pub fn at(mut self, span: &Span) -> Self {
+        self.span = Some(span.clone());
+        self
+    }
+
+    /// Adds what to say at the place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds another place.
+    #[must_use]
+    pub fn related(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.related.push((span.clone(), label.into()));
+        self
+    }
+
+    /// Adds a line of help.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Adds "did you mean" when a known word is close to what was written, and the known words where
+    /// there are few.
+    #[must_use]
+    pub fn suggest<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let close = known
+            .iter()
+            .map(|word| (strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()), *word))
+            .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+            .min();
+        match close {
+            Some((_, word)) => self.help(format!("did you mean `{word}`?")),
+            None if (1..=16).contains(&known.len()) => {
+                let list: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+                self.help(format!("known here: {}", list.join(", ")))
+            }
+            None => self,
+        }
+    }
+}
+
+/// Everything found, and the text of the files that it is about.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    items: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Adds a finding, unless the very same one is there already.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.items.contains(&diagnostic) {
+            self.items.push(diagnostic);
+        }
+    }
+
+    /// Adds all of another list.
+    pub fn extend(&mut self, other: Self) {
+        other.items.into_iter().for_each(|item| self.push(item));
+    }
+
+    /// Whether any of them stops a load.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.items.iter().any(|item| item.severity == Severity::Error)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The findings, by file and place; those without a place first.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut items: Vec<&Diagnostic> = self.items.iter().collect();
+        items.sort_by(|a, b| (&a.span, a.code).cmp(&(&b.span, b.code)));
+        items
+    }
+
+    /// How many errors and warnings.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.items.iter().filter(|item| item.severity == Severity::Error).count();
+        (errors, self.items.len() - errors)
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { items: vec![diagnostic] }
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(items: I) -> Self {
+        let mut all = Self::default();
+        items.into_iter().for_each(|item| all.push(item));
+        all
+    }
+}
+
+/// The text of files, for excerpts and line numbers. Files that hold secrets are never added.
+#[derive(Clone, Debug, Default)]
+pub struct SourceText(BTreeMap<Arc<str>, Arc<str>>);
+
+impl SourceText {
+    /// Adds a file.
+    pub fn insert(&mut self, file: Arc<str>, text: Arc<str>) {
+        self.0.insert(file, text);
+    }
+
+    /// A file's text.
+    #[must_use]
+    pub fn text(&self, file: &str) -> Option<&str> {
+        self.0.get(file).map(|text| &**text)
+    }
+
+    /// The line and column (both from 1, the column in characters) where a span starts.
+    #[must_use]
+    pub fn line_column(&self, span: &Span) -> Option<(usize, usize)> {
+        let before = self.text(&span.file)?.get(..span.start)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        Some((line, column))
+    }
+
+    /// `file:line`, as rules are named to people.
+    #[must_use]
+    pub fn place(&self, span: &Span) -> String {
+        match self.line_column(span) {
+            Some((line, _)) => format!("{}:{line}", span.file),
+            None => span.file.to_string(),
+        }
+    }
+}

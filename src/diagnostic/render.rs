@@ -1,0 +1,122 @@
+//! Findings as text with excerpts, as one line each, and as JSON.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::ops::Range;
+
+use super::{Diagnostic, Diagnostics, Severity, SourceText, Span};
+
+/// Whether to colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// No escape codes.
+    Plain,
+    /// Terminal colours.
+    Coloured,
+}
+
+impl Diagnostics {
+    /// All findings with excerpts, a blank line between them, and a count at the end.
+    #[must_use]
+    pub fn render(&self, sources: &SourceText, style: Style) -> String {
+        let mut out = String::new();
+        for item in self.sorted() {
+            out.push_str(&item.render(sources, style));
+            out.push_str("\n\n");
+        }
+        out
+    }
+
+    /// All findings as a JSON array.
+    #[must_use]
+    pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
+        self.sorted().into_iter().map(|item| item.to_json(sources)).collect()
+    }
+}
+
+impl Diagnostic {
+    /// One finding with its excerpt.
+    #[must_use]
+    pub fn render(&self, sources: &SourceText, style: Style) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
+        if let Some((span, source)) = self.span.as_ref().and_then(|span| Some((span, sources.text(&span.file)?))) {
+            let mark = AnnotationKind::Primary.span(clamp(source, span)).label(self.label.as_deref());
+            let mut snippet = Snippet::source(source).path(&*span.file).annotation(mark);
+            for (other, label) in self.related.iter().filter(|(other, _)| other.file == span.file) {
+                snippet = snippet
+                    .annotation(AnnotationKind::Context.span(clamp(source, other)).label(label.as_str()));
+            }
+            group = group.element(snippet);
+            for (other, label) in self.related.iter().filter(|(other, _)| other.file != span.file) {
+                if let Some(source) = sources.text(&other.file) {
+                    let mark = AnnotationKind::Context.span(clamp(source, other)).label(label.as_str());
+                    group = group.element(Snippet::source(source).path(&*other.file).annotation(mark));
+                }
+            }
+        }
+        for help in &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = match style {
+            Style::Plain => Renderer::plain(),
+            Style::Coloured => Renderer::styled(),
+        };
+        let report: &[Group<'_>] = &[group];
+        renderer.render(report)
+    }
+
+    /// `file:line:column: error[E0204]: message`.
+    #[must_use]
+    pub fn one_line(&self, sources: &SourceText) -> String {
+        let place = match self.span.as_ref().map(|span| (span, sources.line_column(span))) {
+            Some((span, Some((line, column)))) => format!("{}:{line}:{column}: ", span.file),
+            Some((span, None)) => format!("{}: ", span.file),
+            None => String::new(),
+        };
+        format!("{place}{}[{}]: {}", self.severity.name(), self.code, self.message)
+    }
+
+    /// The finding as JSON.
+    #[must_use]
+    pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
+        let place = self.span.as_ref().map(|span| {
+            let (line, column) = sources.line_column(span).unwrap_or((0, 0));
+            serde_json::json!({ "file": &*span.file, "line": line, "column": column })
+        });
+        serde_json::json!({
+            "code": self.code,
+            "severity": self.severity.name(),
+            "message": self.message,
+            "at": place,
+            "label": self.label,
+            "help": self.help,
+        })
+    }
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// A range that lies within the text and on character boundaries, whatever the span says.
+fn clamp(source: &str, span: &Span) -> Range<usize> {
+    let boundary = |mut at: usize| {
+        at = at.min(source.len());
+        while !source.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let start = boundary(span.start);
+    start..boundary(span.end).max(start)
+}
