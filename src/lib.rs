@@ -8,3 +8,4 @@ pub mod clock;
 pub mod swap;
 pub mod section;
 pub mod jose;
+pub mod policy;

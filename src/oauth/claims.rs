@@ -168,6 +168,19 @@ pub enum ClaimValue {
     StringSet(std::collections::BTreeSet<std::sync::Arc<str>>),
 }
 
+/// A claim that an issuer's configuration declares.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimDeclaration {
+    /// Its type.
+    pub ty: ClaimType,
+    /// Whether a token may lack it.
+    pub optional: bool,
+    /// Where it stands in the token, as a JSON pointer.
+    pub pointer: String,
+    /// The characters that a `*` in a pattern does not cross.
+    pub separators: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,8 @@
+//! The policy engine: text → tree → checked rules → decision.
+//!
+//! Knows no provider, no network, no clock and no YAML. Time reaches it as `context.now`; what a
+//! realm has (issuers, clients, processors) reaches it as a [`schema::Schema`].
+
+pub mod pattern;
+pub mod schema;
+pub mod syntax;

@@ -1,0 +1,279 @@
+//! Conditions: names and types, and the way from the tree to negation normal form.
+
+use std::sync::Arc;
+
+use super::{Checker, Resolved, absence};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::oauth::token_type::TokenType;
+use crate::policy::pattern::UriPattern;
+use crate::policy::rule::{Atom, Condition, Constant, Operand, Test};
+use crate::policy::schema::{Names, Type};
+use crate::policy::syntax::ast::{self, ItemKind, Literal, Operator, Spanned, Text};
+
+/// A side of a comparison, resolved.
+enum Side {
+    Attribute(Resolved, Option<Constant>, Span),
+    Literal(Spanned<Literal>),
+    List(Vec<Spanned<Literal>>),
+}
+
+impl Checker<'_> {
+    /// All `when` clauses joined with `and`. `None` when there was an error.
+    pub(super) fn when(
+        &mut self,
+        conditions: &[&ast::Condition],
+        issuers: &[usize],
+        kind: ItemKind,
+    ) -> Option<Condition> {
+        let parts: Option<Vec<Condition>> = {
+            // Every condition is looked at, so that all problems are reported.
+            let parts: Vec<_> = conditions.iter().map(|c| self.condition(c, issuers, false)).collect();
+            parts.into_iter().collect()
+        };
+        let whole = flatten(Condition::All(parts?));
+        absence::check(&whole, kind, |path| self.optional(path, issuers), &mut self.problems);
+        Some(whole)
+    }
+
+    fn optional(&self, path: &str, issuers: &[usize]) -> bool {
+        let text = Text { value: Arc::from(path), span: Span::new(&Arc::from(""), 0..0) };
+        let mut quiet = Checker { schema: self.schema, problems: crate::diagnostic::Diagnostics::default() };
+        quiet.resolve(&text, issuers).is_some_and(|resolved| resolved.optional)
+    }
+
+    fn condition(&mut self, condition: &ast::Condition, issuers: &[usize], negated: bool) -> Option<Condition> {
+        match condition {
+            ast::Condition::And(parts) | ast::Condition::Or(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| self.condition(part, issuers, negated)).collect();
+                let parts: Vec<Condition> = parts.into_iter().collect::<Option<_>>()?;
+                let all = matches!(condition, ast::Condition::And(_)) != negated;
+                Some(if all { Condition::All(parts) } else { Condition::Any(parts) })
+            }
+            ast::Condition::Not(inner) => self.condition(inner, issuers, !negated),
+            ast::Condition::Presence { present, path, span } => {
+                let resolved = self.resolve(path, issuers)?;
+                if !resolved.optional {
+                    let message = format!("`{}` is always present", path.value);
+                    self.report(Diagnostic::warning("E0311", message).at(span));
+                }
+                let left = Operand { attribute: resolved.attribute, default: None };
+                Some(atom(left, Test::Present, *present == negated, span))
+            }
+            ast::Condition::Comparison { left, operator, right, span } => {
+                self.comparison(left, operator, right, span, issuers, negated)
+            }
+        }
+    }
+
+    fn side(&mut self, operand: &ast::Operand, issuers: &[usize]) -> Option<Side> {
+        Some(match operand {
+            ast::Operand::List(items, _) => Side::List(items.clone()),
+            ast::Operand::Literal(literal) => Side::Literal(literal.clone()),
+            ast::Operand::Path(path, default) => {
+                let resolved = self.resolve(path, issuers)?;
+                let default = match default {
+                    None => None,
+                    Some(literal) => {
+                        if !resolved.optional {
+                            let message = format!("`{}` is always present; the default is never used", path.value);
+                            self.report(Diagnostic::warning("E0311", message).at(&literal.span));
+                        }
+                        Some(self.constant(literal, resolved.ty)?)
+                    }
+                };
+                Side::Attribute(resolved, default, path.span.clone())
+            }
+        })
+    }
+
+    fn comparison(
+        &mut self,
+        left: &ast::Operand,
+        operator: &Spanned<Operator>,
+        right: &ast::Operand,
+        span: &Span,
+        issuers: &[usize],
+        negated: bool,
+    ) -> Option<Condition> {
+        let (left, right) = (self.side(left, issuers), self.side(right, issuers));
+        let (left, right) = (left?, right?);
+        let Side::Attribute(resolved, default, _) = left else {
+            let problem = Diagnostic::error("E0208", "the left side of a comparison must be an attribute");
+            let problem = match operator.value {
+                Operator::In => problem.help("write `SET has VALUE`"),
+                _ => problem.help("write the attribute first"),
+            };
+            self.report(problem.at(span));
+            return None;
+        };
+        let (positive, complement) = match operator.value {
+            Operator::NotEqual => (Operator::Equal, true),
+            Operator::NotIn => (Operator::In, true),
+            Operator::NotLike => (Operator::Like, true),
+            other => (other, false),
+        };
+        let test = self.test(&resolved, positive, right, operator)?;
+        let left = Operand { attribute: resolved.attribute, default };
+        Some(atom(left, test, complement != negated, span))
+    }
+
+    fn test(
+        &mut self,
+        left: &Resolved,
+        operator: Operator,
+        right: Side,
+        written: &Spanned<Operator>,
+    ) -> Option<Test> {
+        let ty = left.ty;
+        match (operator, right) {
+            (Operator::Equal, Side::Literal(literal)) if !ty.is_set() => {
+                Some(Test::Equals(self.constant(&literal, ty)?))
+            }
+            (Operator::Equal, Side::List(items)) if ty.is_set() => {
+                Some(Test::SetEquals(self.constants(&items, element(ty))?))
+            }
+            (Operator::Equal, Side::Attribute(other, default, span)) if !ty.is_set() => {
+                self.same_type(ty, other.ty, &span)?;
+                Some(Test::EqualsAttribute(Operand { attribute: other.attribute, default }))
+            }
+            (Operator::In, Side::List(items)) if !ty.is_set() => Some(Test::In(self.constants(&items, ty)?)),
+            (Operator::In, Side::Attribute(other, None, span)) if !ty.is_set() && other.ty.is_set() => {
+                self.same_type(ty, element(other.ty), &span)?;
+                Some(Test::InAttribute(other.attribute))
+            }
+            (Operator::Like, Side::Literal(Spanned { value: Literal::String(text), span })) => match ty {
+                Type::String => Some(Test::Like(self.glob(&text, &left.separators, &span)?)),
+                Type::Uri => Some(Test::LikeUri(self.uri_pattern(&text, UriPattern::like, &span)?)),
+                Type::Int | Type::Bool | Type::Set | Type::UriSet | Type::Name(_) => self.inapplicable(ty, written),
+            },
+            (Operator::Under, right @ (Side::Literal(_) | Side::List(_))) if ty == Type::Uri => {
+                let literals = match right {
+                    Side::List(items) => items,
+                    Side::Literal(literal) => vec![literal],
+                    Side::Attribute(..) => return None,
+                };
+                let mut patterns = Vec::new();
+                for literal in &literals {
+                    match &literal.value {
+                        Literal::String(text) => {
+                            patterns.push(self.uri_pattern(text, UriPattern::under, &literal.span)?);
+                        }
+                        Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) => {
+                            self.constant(literal, Type::Uri)?;
+                        }
+                    }
+                }
+                Some(Test::Under(patterns))
+            }
+            (Operator::Has, Side::Literal(literal)) if ty.is_set() => {
+                Some(Test::Has(self.constant(&literal, element(ty))?))
+            }
+            (Operator::Has, Side::Attribute(other, default, span)) if ty.is_set() && !other.ty.is_set() => {
+                self.same_type(element(ty), other.ty, &span)?;
+                Some(Test::HasAttribute(Operand { attribute: other.attribute, default }))
+            }
+            (Operator::Only, Side::List(items)) if ty.is_set() => {
+                Some(Test::Only(self.constants(&items, element(ty))?))
+            }
+            _ => self.inapplicable(ty, written),
+        }
+    }
+
+    fn inapplicable(&mut self, ty: Type, operator: &Spanned<Operator>) -> Option<Test> {
+        let message = format!("`{}` does not apply to a {} like this", operator.value.text(), ty.name());
+        let help = match ty {
+            Type::Set | Type::UriSet => "sets take `has VALUE`, `only [..]` and `== [..]`",
+            Type::String => "strings take `==`, `!=`, `in [..]`, `like \"…\"`",
+            Type::Uri => "URIs take `==`, `!=`, `in [..]`, `like \"…\"`, `under \"…\"`",
+            Type::Int | Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
+        };
+        self.report(Diagnostic::error("E0208", message).at(&operator.span).help(help));
+        None
+    }
+
+    fn same_type(&mut self, left: Type, right: Type, span: &Span) -> Option<()> {
+        let textual = |ty| matches!(ty, Type::String | Type::Name(_));
+        if left == right || (textual(left) && textual(right)) {
+            return Some(());
+        }
+        let message = format!("a {} cannot be compared with a {}", left.name(), right.name());
+        self.report(Diagnostic::error("E0202", message).at(span));
+        None
+    }
+
+    fn constants(&mut self, items: &[Spanned<Literal>], ty: Type) -> Option<Vec<Constant>> {
+        let constants: Vec<_> = items.iter().map(|item| self.constant(item, ty)).collect();
+        constants.into_iter().collect()
+    }
+
+    fn constant(&mut self, literal: &Spanned<Literal>, ty: Type) -> Option<Constant> {
+        match (&literal.value, ty) {
+            (Literal::String(text), Type::String) => Some(Constant::Text(Arc::clone(text))),
+            (Literal::String(text), Type::Name(names)) => {
+                self.name(text, names, &literal.span)?;
+                Some(Constant::Text(Arc::clone(text)))
+            }
+            (Literal::String(text), Type::Uri) => self.uri(text, &literal.span).map(Constant::Uri),
+            (Literal::Int(number), Type::Int) => Some(Constant::Int(*number)),
+            (Literal::Bool(truth), Type::Bool) => Some(Constant::Bool(*truth)),
+            (other, ty) => {
+                let found = match other {
+                    Literal::String(_) => "string",
+                    Literal::Int(_) => "int",
+                    Literal::Bool(_) => "bool",
+                    Literal::Duration(_) => "duration",
+                };
+                let message = format!("expected a {}, found a {found}", ty.name());
+                self.report(Diagnostic::error("E0202", message).at(&literal.span));
+                None
+            }
+        }
+    }
+
+    /// A misspelled name would be a condition that silently never holds.
+    fn name(&mut self, text: &str, names: Names, span: &Span) -> Option<()> {
+        let known: Vec<&str> = match names {
+            Names::Issuer => self.schema.issuers.iter().map(|issuer| issuer.alias.as_str()).collect(),
+            Names::AuthMethod => self.schema.auth_methods.clone(),
+            Names::GrantType => self.schema.grant_types.clone(),
+            Names::TokenType if text.contains(':') => return Some(()),
+            Names::TokenType => TokenType::names().collect(),
+        };
+        if known.contains(&text) {
+            return Some(());
+        }
+        let problem = Diagnostic::error("E0207", format!("`{text}` is no {}", Type::Name(names).name()));
+        self.report(problem.at(span).suggest(text, known));
+        None
+    }
+}
+
+fn element(ty: Type) -> Type {
+    match ty {
+        Type::UriSet => Type::Uri,
+        _ => Type::String,
+    }
+}
+
+fn atom(left: Operand, test: Test, negated: bool, span: &Span) -> Condition {
+    Condition::Atom(Atom { left, test, negated, span: span.clone() })
+}
+
+/// Joins nested `and`s and `or`s of the same kind.
+fn flatten(condition: Condition) -> Condition {
+    let is_all = matches!(condition, Condition::All(_));
+    match condition {
+        Condition::Atom(atom) => Condition::Atom(atom),
+        Condition::All(parts) | Condition::Any(parts) => {
+            let mut out = Vec::new();
+            for part in parts.into_iter().map(flatten) {
+                match part {
+                    Condition::All(inner) if is_all => out.extend(inner),
+                    Condition::Any(inner) if !is_all => out.extend(inner),
+                    other => out.push(other),
+                }
+            }
+            if is_all { Condition::All(out) } else { Condition::Any(out) }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Patterns: `like` globs and `under` containers. No regular expressions anywhere.
+//!
+//! A `*` never crosses a separator, `**` does. Matching walks the text once with a set of states, so
+//! that no pattern costs more than its length per character.
+
+use crate::oauth::uri::{Uri, UriError, path_is_under};
+
+/// The longest glob, in characters.
+const MAX_GLOB: usize = 255;
+
+/// Why a pattern was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Longer than a glob may be.
+    #[error("the pattern is longer than {MAX_GLOB} characters")]
+    TooLong,
+    /// `***`.
+    #[error("`***` means nothing; write `*` or `**`")]
+    Stars,
+    /// The part that is no wildcard is not a URI.
+    #[error("the pattern {0}")]
+    Uri(#[from] UriError),
+    /// It is one, but not spelled canonically.
+    #[error("the pattern is not canonical; write `{0}`")]
+    NotCanonical(String),
+    /// `*example.com`, `api-*.example.com`, `https://a.*.com`.
+    #[error("in a host, `*` or `**` stands alone as the first label: `*.example.com`")]
+    HostWildcard,
+    /// A pattern cannot speak of the query.
+    #[error("a pattern has no query")]
+    Query,
+    /// `urn:a:*`, `under "urn:…"`.
+    #[error("only URIs with a host have patterns; compare this one with `==`")]
+    Opaque,
+    /// `under "…/*"`.
+    #[error("`under` takes no `*` in the path; it means everything below already")]
+    PathWildcard,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Piece {
+    Char(char),
+    Star,
+    DoubleStar,
+}
+
+/// A whole-value glob over text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Glob {
+    source: String,
+    pieces: Vec<Piece>,
+    separators: String,
+}
+
+impl Glob {
+    /// Parses a glob whose `*` stops at any of `separators`.
+    ///
+    /// # Errors
+    /// When it is too long or has three stars in a row.
+    pub fn new(source: &str, separators: &str) -> Result<Self, PatternError> {
+        if source.chars().count() > MAX_GLOB {
+            return Err(PatternError::TooLong);
+        }
+        if source.contains("***") {
+            return Err(PatternError::Stars);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = source.chars().peekable();
+        while let Some(c) = rest.next() {
+            pieces.push(match c {
+                '*' if rest.next_if_eq(&'*').is_some() => Piece::DoubleStar,
+                '*' => Piece::Star,
+                other => Piece::Char(other),
+            });
+        }
+        Ok(Self { source: source.to_owned(), pieces, separators: separators.to_owned() })
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the whole of `text` matches.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let mut states = States::default();
+        self.enter(&mut states, 0);
+        for c in text.chars() {
+            let mut next = States::default();
+            for (index, piece) in self.pieces.iter().enumerate().filter(|(index, _)| states.has(*index)) {
+                match piece {
+                    Piece::Char(wanted) if *wanted == c => self.enter(&mut next, index + 1),
+                    Piece::Star if !self.separators.contains(c) => self.enter(&mut next, index),
+                    Piece::DoubleStar => self.enter(&mut next, index),
+                    Piece::Char(_) | Piece::Star => {}
+                }
+            }
+            states = next;
+        }
+        states.has(self.pieces.len())
+    }
+
+    /// Enters a state and those that it reaches without a character.
+    fn enter(&self, states: &mut States, mut index: usize) {
+        states.add(index);
+        while matches!(self.pieces.get(index), Some(Piece::Star | Piece::DoubleStar)) {
+            index += 1;
+            states.add(index);
+        }
+    }
+}
+
+/// A set of up to 256 states.
+#[derive(Default)]
+struct States([u64; 4]);
+
+impl States {
+    fn add(&mut self, index: usize) {
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+
+    fn has(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+}
+
+/// How a host is matched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Host {
+    Exact,
+    /// `*.`: exactly one label before the rest.
+    OneLabel,
+    /// `**.`: one or more.
+    Labels,
+}
+
+/// A URI whose host may begin with a wildcard label, as a container (`under`) or a glob (`like`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UriPattern {
+    source: String,
+    scheme: String,
+    host: Host,
+    /// The authority, after the wildcard label where there is one.
+    authority: String,
+    path: Path,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Path {
+    Under(String),
+    Like(Glob),
+}
+
+impl UriPattern {
+    /// Everything at or below `source`.
+    ///
+    /// # Errors
+    /// When it is not a canonical URI (but for a wildcard label), or has a `*` in the path or a query.
+    pub fn under(source: &str) -> Result<Self, PatternError> {
+        let (host, uri) = split(source)?;
+        if uri.path().contains('*') {
+            return Err(PatternError::PathWildcard);
+        }
+        Ok(Self::from_parts(source, host, &uri, Path::Under(uri.path().to_owned())))
+    }
+
+    /// Every URI of this form: the path is a glob with `/` as separator.
+    ///
+    /// # Errors
+    /// When what is no wildcard is not a canonical URI, or has a query.
+    pub fn like(source: &str) -> Result<Self, PatternError> {
+        let (host, uri) = split(source)?;
+        let path = Path::Like(Glob::new(uri.path(), "/")?);
+        Ok(Self::from_parts(source, host, &uri, path))
+    }
+
+    fn from_parts(source: &str, host: Host, uri: &Uri, path: Path) -> Self {
+        Self {
+            source: source.to_owned(),
+            scheme: uri.scheme().to_owned(),
+            host,
+            authority: uri.authority().unwrap_or_default().to_owned(),
+            path,
+        }
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The host and port that every match has, unless the host has a wildcard.
+    #[must_use]
+    pub fn fixed_authority(&self) -> Option<&str> {
+        (self.host == Host::Exact).then_some(&*self.authority)
+    }
+
+    /// Whether `uri` matches.
+    #[must_use]
+    pub fn matches(&self, uri: &Uri) -> bool {
+        let Some(authority) = uri.authority() else { return false };
+        uri.scheme() == self.scheme
+            && self.host_matches(authority)
+            && match &self.path {
+                Path::Under(container) => path_is_under(uri.path(), container),
+                Path::Like(glob) => !uri.has_query() && glob.matches(uri.path()),
+            }
+    }
+
+    fn host_matches(&self, authority: &str) -> bool {
+        let labels = || authority.strip_suffix(&*self.authority).and_then(|rest| rest.strip_suffix('.'));
+        match self.host {
+            Host::Exact => authority == self.authority,
+            Host::OneLabel => labels().is_some_and(|label| !label.is_empty() && !label.contains('.')),
+            Host::Labels => labels().is_some_and(|label| !label.is_empty()),
+        }
+    }
+}
+
+/// Takes the wildcard label off the host; what is left must be a canonical URI with a host.
+fn split(source: &str) -> Result<(Host, Uri), PatternError> {
+    let Some((scheme, rest)) = source.split_once("://") else { return Err(PatternError::Opaque) };
+    let (host, rest) = match (rest.strip_prefix("**."), rest.strip_prefix("*.")) {
+        (Some(rest), _) => (Host::Labels, rest),
+        (None, Some(rest)) => (Host::OneLabel, rest),
+        (None, None) => (Host::Exact, rest),
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let labels = authority.split('.').count();
+    if scheme.contains('*') || authority.contains('*') || (host != Host::Exact && labels < 2) {
+        return Err(PatternError::HostWildcard);
+    }
+    if rest.contains('?') {
+        return Err(PatternError::Query);
+    }
+    let wildcard = match host {
+        Host::Exact => "",
+        Host::OneLabel => "*.",
+        Host::Labels => "**.",
+    };
+    let uri: Uri = format!("{scheme}://{rest}").parse()?;
+    if !uri.is_canonical() {
+        let canonical = uri.canonical().replacen("://", &format!("://{wildcard}"), 1);
+        return Err(PatternError::NotCanonical(canonical));
+    }
+    Ok((host, uri))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_does_not_cross_a_separator_and_two_do() {
+        for (pattern, text, expected) in [
+            ("admin:*", "admin:x", true),
+            ("admin:*", "admin:", true),
+            ("admin:*", "admin:x:y", false),
+            ("admin:*", "xadmin:x", false),
+            ("admin:**", "admin:x/y:z", true),
+            ("**", "", true),
+            ("*", "", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b", "aXbX", false),
+            ("a", "ab", false),
+            ("", "", true),
+            ("", "a", false),
+            ("é*", "éü", true),
+        ] {
+            assert_eq!(Glob::new(pattern, ":/").unwrap().matches(text), expected, "{pattern} {text}");
+        }
+        assert_eq!(Glob::new("a***", ":").unwrap_err(), PatternError::Stars);
+        assert_eq!(Glob::new(&"*".repeat(2).repeat(200), ":").unwrap_err(), PatternError::TooLong);
+    }
+
+    #[test]
+    fn many_stars_cost_no_more_than_their_number() {
+        let pattern = Glob::new(&"*a".repeat(100), "").unwrap();
+        assert!(!pattern.matches(&"a".repeat(50_000).replace("aaaaa", "aaaab")) || pattern.matches("a"));
+    }
+
+    #[test]
+    fn host_wildcards_are_whole_labels() {
+        let one = UriPattern::under("https://*.example.com/v1").unwrap();
+        let many = UriPattern::under("https://**.example.com/v1").unwrap();
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        for (text, one_matches, many_match) in [
+            ("https://a.example.com/v1", true, true),
+            ("https://a.b.example.com/v1/x", false, true),
+            ("https://example.com/v1", false, false),
+            ("https://evilexample.com/v1", false, false),
+            ("https://a.example.com.evil.com/v1", false, false),
+            ("https://a.example.com/v2", false, false),
+            ("http://a.example.com/v1", false, false),
+            ("https://a.example.com:8443/v1", false, false),
+        ] {
+            assert_eq!(one.matches(&uri(text)), one_matches, "{text}");
+            assert_eq!(many.matches(&uri(text)), many_match, "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_must_be_canonical_and_wildcards_alone() {
+        use PatternError as E;
+        for (text, error) in [
+            ("https://*example.com/", E::HostWildcard),
+            ("https://api-*.example.com/", E::HostWildcard),
+            ("https://*.com", E::HostWildcard),
+            ("https://*/x", E::HostWildcard),
+            ("http*://a.b/x", E::HostWildcard),
+            ("https://A.example.com:443/x", E::NotCanonical("https://a.example.com/x".into())),
+            ("https://*.Example.com/x", E::NotCanonical("https://*.example.com/x".into())),
+            ("https://a.b/x?y", E::Query),
+            ("https://a.b/x#y", E::Uri(UriError::Fragment)),
+            ("https://a.b/x/*", E::PathWildcard),
+            ("urn:a:b", E::Opaque),
+            ("/x", E::Opaque),
+        ] {
+            assert_eq!(UriPattern::under(text).unwrap_err(), error, "{text}");
+        }
+        let like = UriPattern::like("https://a.example.com/*/orders/**").unwrap();
+        assert!(like.matches(&"https://a.example.com/v1/orders/7/8".parse().unwrap()));
+        assert!(!like.matches(&"https://a.example.com/v1/x/orders/7".parse().unwrap()));
+        assert!(!like.matches(&"https://a.example.com/v1/orders/7?x".parse().unwrap()));
+    }
+}

@@ -1,0 +1,6 @@
+//! Policy text ⇄ tree. The only place that names `pest`; it decides nothing.
+
+pub mod ast;
+mod parse;
+
+pub use parse::parse;
