@@ -1,8 +1,8 @@
 //! Strict JOSE: signed tokens in compact form, the keys that check them and the keys that make them.
 //!
 //! Owns everything a JWS is made of: JSON without ambiguity ([`json`]), base64url without
-//! ambiguity ([`base64url`]), the compact form and its header ([`jws`]), the public keys of an
-//! issuer ([`jwk`], [`key`]) and our own private keys ([`sign`]).
+//! ambiguity ([`base64url`]), the compact form ([`jws`]) and its header ([`Header`]), the public keys
+//! of an issuer ([`jwk`], [`key`]) and our own private keys ([`sign`]).
 //!
 //! Does not know what a claim means, what time it is, where a key set comes from or which issuer
 //! is trusted: it takes bytes and gives a JSON object somebody signed, or the reason why not.
@@ -16,6 +16,7 @@ use std::str::FromStr;
 use aws_lc_rs::{constant_time, digest, rand};
 
 pub mod base64url;
+mod header;
 pub mod json;
 pub mod jwk;
 pub mod jws;
@@ -24,9 +25,10 @@ mod pem;
 mod roca;
 pub mod sign;
 
+pub use header::Header;
 pub use json::{JsonError, Object, parse_object, parse_value};
 pub use jwk::{JwksError, KeySet, SkippedKey};
-pub use jws::{Compact, Header, JwsError, Shape, shape};
+pub use jws::{Compact, JwsError, Shape, shape};
 pub use key::{PublicKey, thumbprint};
 pub use sign::{KeyError, SigningKey, SigningKeys};
 

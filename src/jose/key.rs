@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
 use jsonwebtoken::jwk as jwt;
 use serde_json::Value;
 
-use super::jws::is_kid;
+use super::header::is_kid;
 use super::{Algorithm, Object, base64url, roca};
 
 /// A public key that checks signatures of exactly one algorithm.

@@ -1,8 +1,8 @@
 //! The fingerprint of RSA keys made by the broken Infineon generator (ROCA, CVE-2017-15361).
 //!
-//! Such primes are a small number times a primorial plus a power of 65537, so the modulus is a
-//! power of 65537 modulo every small prime. A sound key is that for all primes below with a chance
-//! below 2⁻¹⁵⁰. The private key of an affected modulus can be computed.
+//! Such primes are a multiple of a primorial plus a power of 65537, so the modulus is a power of 65537
+//! modulo every small prime. One sound key in two hundred million is that by chance. The private key
+//! of an affected modulus can be computed.
 
 /// The odd primes that divide the primorial of every affected key size.
 const PRIMES: [u32; 38] = [

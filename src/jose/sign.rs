@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::jws::is_kid;
+use super::header::is_kid;
 use super::{Algorithm, JwksError, KeySet, MAX_KID, base64url, key, pem};
 
 /// A private key of ours, bound to one algorithm and one `kid`.
@@ -39,9 +39,9 @@ enum Pair {
 impl SigningKey {
     /// A new key for `ES256`, `ES384`, `EdDSA` or `RS256`.
     ///
-    /// RSA keys have 2048 bits: a signature costs about a third of one with 3072 bits, every
-    /// verifier takes them, and NIST SP 800-57 holds them good through 2030, far beyond the life of
-    /// a key that is rotated. Whoever wants more brings a PEM file or uses an elliptic curve.
+    /// RSA keys have 2048 bits: signing with 3072 takes about four times as long, every verifier
+    /// takes 2048, and NIST SP 800-57 holds them good through 2030, far beyond the life of a key that
+    /// is rotated. Whoever wants more brings a PEM file or uses an elliptic curve.
     ///
     /// # Errors
     /// [`KeyError::Unsupported`] for another algorithm, [`KeyError::Generate`] when the random
