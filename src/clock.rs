@@ -47,7 +47,8 @@ impl Clock {
             Some(fixed) => fixed.load(Ordering::SeqCst).saturating_mul(1000),
             None => i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX),
         };
-        jiff::Timestamp::from_millisecond(milliseconds).map_or_else(|_| "?".to_owned(), |t| format!("{t:.3}"))
+        jiff::Timestamp::from_millisecond(milliseconds)
+            .map_or_else(|_| "?".to_owned(), |t| format!("{t:.3}"))
     }
 }
 
@@ -57,7 +58,12 @@ pub fn rfc3339(date: NumericDate) -> String {
     jiff::Timestamp::from_second(date.0).map_or_else(|_| "?".to_owned(), |t| t.to_string())
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that asks the machine"
+)]
 fn since_epoch() -> std::time::Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }

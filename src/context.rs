@@ -44,8 +44,10 @@ pub struct Party {
     pub token_type: TokenType,
     /// When it ends to be valid.
     pub expires_at: NumericDate,
-    /// Its scope, `None` where it (or its issuer) has none.
+    /// Its scope; `None` where the token says nothing.
     pub scope: Option<Scopes>,
+    /// Whether its issuer's tokens have scopes at all (`scope: none` is `false`).
+    pub has_scope: bool,
     /// Its `aud`.
     pub audience: Option<BTreeSet<Arc<str>>>,
     /// The client it was issued to.
@@ -110,7 +112,13 @@ impl ExchangeContext {
             scope: request.scope.clone(),
             targets: request.targets.clone(),
         };
-        Self::assemble(request_id, request, client.into_inner(), subject.into_inner(), now)
+        Self::assemble(
+            request_id,
+            request,
+            client.into_inner(),
+            subject.into_inner(),
+            now,
+        )
     }
 
     /// The same from facts that somebody states, for `explain` and tests of policies: it decides
@@ -122,7 +130,18 @@ impl ExchangeContext {
         subject: Party,
         now: NumericDate,
     ) -> Self {
-        let scope = request.scope.clone().or_else(|| subject.scope.clone()).unwrap_or_default();
-        Self { request_id, client, subject, request, scope, now }
+        let scope = request
+            .scope
+            .clone()
+            .or_else(|| subject.scope.clone())
+            .unwrap_or_default();
+        Self {
+            request_id,
+            client,
+            subject,
+            request,
+            scope,
+            now,
+        }
     }
 }

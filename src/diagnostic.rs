@@ -26,7 +26,11 @@ impl Span {
     /// A place in a file.
     #[must_use]
     pub fn new(file: &Arc<str>, range: Range<usize>) -> Self {
-        Self { file: Arc::clone(file), start: range.start, end: range.end }
+        Self {
+            file: Arc::clone(file),
+            start: range.start,
+            end: range.end,
+        }
     }
 }
 
@@ -80,7 +84,10 @@ impl Diagnostic {
 
     /// A warning without a place.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
     }
 
     /// Adds the place.
@@ -118,7 +125,12 @@ impl Diagnostic {
         let known: Vec<&str> = known.into_iter().collect();
         let close = known
             .iter()
-            .map(|word| (strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()), *word))
+            .map(|word| {
+                (
+                    strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()),
+                    *word,
+                )
+            })
             .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
             .min();
         match close {
@@ -154,7 +166,9 @@ impl Diagnostics {
     /// Whether any of them stops a load.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.items.iter().any(|item| item.severity == Severity::Error)
+        self.items
+            .iter()
+            .any(|item| item.severity == Severity::Error)
     }
 
     /// Whether there is none.
@@ -174,14 +188,20 @@ impl Diagnostics {
     /// How many errors and warnings.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let errors = self.items.iter().filter(|item| item.severity == Severity::Error).count();
+        let errors = self
+            .items
+            .iter()
+            .filter(|item| item.severity == Severity::Error)
+            .count();
         (errors, self.items.len() - errors)
     }
 }
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { items: vec![diagnostic] }
+        Self {
+            items: vec![diagnostic],
+        }
     }
 }
 
@@ -214,7 +234,11 @@ impl SourceText {
     pub fn line_column(&self, span: &Span) -> Option<(usize, usize)> {
         let before = self.text(&span.file)?.get(..span.start)?;
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |tail| tail.chars().count())
+            + 1;
         Some((line, column))
     }
 

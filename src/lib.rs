@@ -1,11 +1,12 @@
 //! Cambist: a policy-driven token exchange gateway.
 
-pub mod oauth;
-pub mod proof;
-pub mod diagnostic;
-pub mod context;
 pub mod clock;
-pub mod swap;
-pub mod section;
+pub mod context;
+pub mod diagnostic;
 pub mod jose;
+pub mod metrics;
+pub mod oauth;
 pub mod policy;
+pub mod proof;
+pub mod section;
+pub mod swap;

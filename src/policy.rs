@@ -3,6 +3,14 @@
 //! Knows no provider, no network, no clock and no YAML. Time reaches it as `context.now`; what a
 //! realm has (issuers, clients, processors) reaches it as a [`schema::Schema`].
 
+pub mod check;
+pub mod decide;
+pub mod facts;
 pub mod pattern;
+pub mod rule;
 pub mod schema;
 pub mod syntax;
+
+pub use check::check;
+pub use decide::{Decision, Denial, Permit, PolicySet};
+pub use syntax::parse;

@@ -55,9 +55,17 @@ pub struct Key {
 pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Diagnostics> {
     let whole = Span::new(file, 0..0);
     if text.len() > MAX_FILE {
-        return Err(Diagnostic::error("E1001", "the file is too large").at(&whole).into());
+        return Err(Diagnostic::error("E1001", "the file is too large")
+            .at(&whole)
+            .into());
     }
-    let mut builder = Builder { file, problems: Diagnostics::default(), stack: Vec::new(), root: None, documents: 0 };
+    let mut builder = Builder {
+        file,
+        problems: Diagnostics::default(),
+        stack: Vec::new(),
+        root: None,
+        documents: 0,
+    };
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
@@ -69,7 +77,8 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Diagnostics> {
             }
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(0);
-                let problem = Diagnostic::error("E1001", format!("not valid YAML: {}", error.info()));
+                let problem =
+                    Diagnostic::error("E1001", format!("not valid YAML: {}", error.info()));
                 builder.problems.push(problem.at(&Span::new(file, at..at)));
                 return Err(builder.problems);
             }
@@ -78,7 +87,10 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Diagnostics> {
     match builder.root {
         _ if builder.problems.has_errors() => Err(builder.problems),
         Some(root) => Ok(root),
-        None => Ok(Node { span: whole, value: Value::Null }),
+        None => Ok(Node {
+            span: whole,
+            value: Value::Null,
+        }),
     }
 }
 
@@ -99,14 +111,20 @@ impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
         let plain = |anchor: usize, tagged: bool| match (anchor, tagged) {
             (0, false) => Ok(()),
-            (_, true) => Err(Diagnostic::error("E1001", "tags are not allowed in this file").at(&span)),
-            (_, false) => Err(Diagnostic::error("E1001", "anchors are not allowed in this file").at(&span)),
+            (_, true) => {
+                Err(Diagnostic::error("E1001", "tags are not allowed in this file").at(&span))
+            }
+            (_, false) => {
+                Err(Diagnostic::error("E1001", "anchors are not allowed in this file").at(&span))
+            }
         };
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(Diagnostic::error("E1001", "a second YAML document begins here").at(&span));
+                    return Err(
+                        Diagnostic::error("E1001", "a second YAML document begins here").at(&span),
+                    );
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -140,7 +158,11 @@ impl Builder<'_> {
                 };
                 self.add(node)?;
             }
-            Event::Alias(_) => return Err(Diagnostic::error("E1001", "aliases are not allowed in this file").at(&span)),
+            Event::Alias(_) => {
+                return Err(
+                    Diagnostic::error("E1001", "aliases are not allowed in this file").at(&span),
+                );
+            }
             _ => {}
         }
         Ok(())
@@ -148,7 +170,11 @@ impl Builder<'_> {
 
     fn open(&mut self, open: Open, span: &Span) -> Result<(), Diagnostic> {
         if self.stack.len() == MAX_DEPTH {
-            return Err(Diagnostic::error("E1001", format!("nested more than {MAX_DEPTH} levels deep")).at(span));
+            return Err(Diagnostic::error(
+                "E1001",
+                format!("nested more than {MAX_DEPTH} levels deep"),
+            )
+            .at(span));
         }
         self.stack.push(open);
         Ok(())
@@ -164,17 +190,33 @@ impl Builder<'_> {
                     let name = match &node.value {
                         Value::Scalar(text) => Arc::clone(text),
                         Value::Null | Value::List(_) | Value::Map(_) => {
-                            return Err(Diagnostic::error("E1001", "a key must be text").at(&node.span));
+                            return Err(
+                                Diagnostic::error("E1001", "a key must be text").at(&node.span)
+                            );
                         }
                     };
                     if &*name == "<<" {
-                        return Err(Diagnostic::error("E1001", "merge keys are not allowed in this file").at(&node.span));
+                        return Err(Diagnostic::error(
+                            "E1001",
+                            "merge keys are not allowed in this file",
+                        )
+                        .at(&node.span));
                     }
                     if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
-                        let problem = Diagnostic::error("E1003", format!("the key `{name}` is written twice"));
-                        self.problems.push(problem.at(&node.span).related(&first.span, "first written here"));
+                        let problem = Diagnostic::error(
+                            "E1003",
+                            format!("the key `{name}` is written twice"),
+                        );
+                        self.problems.push(
+                            problem
+                                .at(&node.span)
+                                .related(&first.span, "first written here"),
+                        );
                     }
-                    *pending = Some(Key { name, span: node.span });
+                    *pending = Some(Key {
+                        name,
+                        span: node.span,
+                    });
                 }
             },
         }
@@ -190,10 +232,20 @@ impl Node {
     pub fn section(self, problems: &mut Diagnostics) -> Option<Section> {
         let span = self.span.clone();
         match self.value {
-            Value::Map(entries) => Some(Section { span, entries, known: Vec::new() }),
-            Value::Null => Some(Section { span, entries: Vec::new(), known: Vec::new() }),
+            Value::Map(entries) => Some(Section {
+                span,
+                entries,
+                known: Vec::new(),
+            }),
+            Value::Null => Some(Section {
+                span,
+                entries: Vec::new(),
+                known: Vec::new(),
+            }),
             Value::Scalar(_) | Value::List(_) => {
-                problems.push(Diagnostic::error("E1004", "expected a mapping (`key: value`)").at(&span));
+                problems.push(
+                    Diagnostic::error("E1004", "expected a mapping (`key: value`)").at(&span),
+                );
                 None
             }
         }
@@ -223,7 +275,8 @@ impl Node {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                problems.push(Diagnostic::error("E1006", format!("`{text}` {error}")).at(&self.span));
+                problems
+                    .push(Diagnostic::error("E1006", format!("`{text}` {error}")).at(&self.span));
                 None
             }
         }
@@ -252,7 +305,10 @@ impl Section {
     /// Takes a key's value, if it is there and not null.
     pub fn take(&mut self, name: &'static str) -> Option<Node> {
         self.known.push(name);
-        let index = self.entries.iter().position(|(key, _)| &*key.name == name)?;
+        let index = self
+            .entries
+            .iter()
+            .position(|(key, _)| &*key.name == name)?;
         let (_, node) = self.entries.remove(index);
         match node.value {
             Value::Null => None,
@@ -264,7 +320,9 @@ impl Section {
     pub fn require(&mut self, name: &'static str, problems: &mut Diagnostics) -> Option<Node> {
         let taken = self.take(name);
         if taken.is_none() {
-            problems.push(Diagnostic::error("E1005", format!("`{name}` is missing here")).at(&self.span));
+            problems.push(
+                Diagnostic::error("E1005", format!("`{name}` is missing here")).at(&self.span),
+            );
         }
         taken
     }
@@ -284,7 +342,9 @@ impl Section {
 
     /// Takes `true` or `false`; absent is `false`.
     pub fn flag(&mut self, name: &'static str, problems: &mut Diagnostics) -> bool {
-        let Some(node) = self.take(name) else { return false };
+        let Some(node) = self.take(name) else {
+            return false;
+        };
         match node.text(problems).as_deref() {
             Some("true") => true,
             Some("false") | None => false,
@@ -305,7 +365,8 @@ impl Section {
     /// Reports every key that nobody took.
     pub fn finish(self, problems: &mut Diagnostics) {
         for (key, _) in &self.entries {
-            let problem = Diagnostic::error("E1002", format!("unknown key `{}`", key.name)).at(&key.span);
+            let problem =
+                Diagnostic::error("E1002", format!("unknown key `{}`", key.name)).at(&key.span);
             problems.push(problem.suggest(&key.name, self.known.iter().copied()));
         }
     }
@@ -333,7 +394,11 @@ impl FromStr for Seconds {
             return Err(ERROR);
         }
         let count: i64 = digits.parse().map_err(|_| ERROR)?;
-        count.checked_mul(factor).filter(|seconds| *seconds <= 3_155_760_000).map(Self).ok_or(ERROR)
+        count
+            .checked_mul(factor)
+            .filter(|seconds| *seconds <= 3_155_760_000)
+            .map(Self)
+            .ok_or(ERROR)
     }
 }
 
@@ -351,7 +416,15 @@ mod tests {
     #[test]
     fn what_yaml_may_hide_is_refused() {
         assert_eq!(codes("a: 1\nb: 2\na: 3\nb: 4\n"), ["E1003", "E1003"]);
-        for bad in ["a: &x 1", "a: &x [*x]", "a: !!str 1", "<<: {a: 1}", "a: 1\n---\nb: 2", "[a]: 1", "a: ["] {
+        for bad in [
+            "a: &x 1",
+            "a: &x [*x]",
+            "a: !!str 1",
+            "<<: {a: 1}",
+            "a: 1\n---\nb: 2",
+            "[a]: 1",
+            "a: [",
+        ] {
             assert_eq!(codes(bad), ["E1001"], "{bad}");
         }
         assert_eq!(codes(&"[".repeat(40)), ["E1001"]);
@@ -360,11 +433,18 @@ mod tests {
 
     #[test]
     fn scalars_are_source_text() {
-        let root = parse(&Arc::from("f"), "a: no\nb: 1e3\nc: 0777\nd: 'null'\ne: null\n").unwrap();
+        let root = parse(
+            &Arc::from("f"),
+            "a: no\nb: 1e3\nc: 0777\nd: 'null'\ne: null\n",
+        )
+        .unwrap();
         let mut problems = Diagnostics::default();
         let mut section = root.section(&mut problems).unwrap();
         for (key, text) in [("a", "no"), ("b", "1e3"), ("c", "0777"), ("d", "null")] {
-            assert_eq!(&*section.take(key).unwrap().text(&mut problems).unwrap(), text);
+            assert_eq!(
+                &*section.take(key).unwrap().text(&mut problems).unwrap(),
+                text
+            );
         }
         assert!(section.take("e").is_none() && problems.is_empty());
     }
@@ -381,7 +461,17 @@ mod tests {
     #[test]
     fn durations() {
         assert_eq!("5m".parse(), Ok(Seconds(300)));
-        for bad in ["", "5", "m", "-5m", "5 m", "1.5h", "99999999999999999999s", "5x", "5é"] {
+        for bad in [
+            "",
+            "5",
+            "m",
+            "-5m",
+            "5 m",
+            "1.5h",
+            "99999999999999999999s",
+            "5x",
+            "5é",
+        ] {
             assert!(bad.parse::<Seconds>().is_err(), "{bad}");
         }
     }

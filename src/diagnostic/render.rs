@@ -29,7 +29,10 @@ impl Diagnostics {
     /// All findings as a JSON array.
     #[must_use]
     pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
-        self.sorted().into_iter().map(|item| item.to_json(sources)).collect()
+        self.sorted()
+            .into_iter()
+            .map(|item| item.to_json(sources))
+            .collect()
     }
 }
 
@@ -42,18 +45,38 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
-        if let Some((span, source)) = self.span.as_ref().and_then(|span| Some((span, sources.text(&span.file)?))) {
-            let mark = AnnotationKind::Primary.span(clamp(source, span)).label(self.label.as_deref());
+        if let Some((span, source)) = self
+            .span
+            .as_ref()
+            .and_then(|span| Some((span, sources.text(&span.file)?)))
+        {
+            let mark = AnnotationKind::Primary
+                .span(clamp(source, span))
+                .label(self.label.as_deref());
             let mut snippet = Snippet::source(source).path(&*span.file).annotation(mark);
-            for (other, label) in self.related.iter().filter(|(other, _)| other.file == span.file) {
-                snippet = snippet
-                    .annotation(AnnotationKind::Context.span(clamp(source, other)).label(label.as_str()));
+            for (other, label) in self
+                .related
+                .iter()
+                .filter(|(other, _)| other.file == span.file)
+            {
+                snippet = snippet.annotation(
+                    AnnotationKind::Context
+                        .span(clamp(source, other))
+                        .label(label.as_str()),
+                );
             }
             group = group.element(snippet);
-            for (other, label) in self.related.iter().filter(|(other, _)| other.file != span.file) {
+            for (other, label) in self
+                .related
+                .iter()
+                .filter(|(other, _)| other.file != span.file)
+            {
                 if let Some(source) = sources.text(&other.file) {
-                    let mark = AnnotationKind::Context.span(clamp(source, other)).label(label.as_str());
-                    group = group.element(Snippet::source(source).path(&*other.file).annotation(mark));
+                    let mark = AnnotationKind::Context
+                        .span(clamp(source, other))
+                        .label(label.as_str());
+                    group =
+                        group.element(Snippet::source(source).path(&*other.file).annotation(mark));
                 }
             }
         }
@@ -71,12 +94,21 @@ impl Diagnostic {
     /// `file:line:column: error[E0204]: message`.
     #[must_use]
     pub fn one_line(&self, sources: &SourceText) -> String {
-        let place = match self.span.as_ref().map(|span| (span, sources.line_column(span))) {
+        let place = match self
+            .span
+            .as_ref()
+            .map(|span| (span, sources.line_column(span)))
+        {
             Some((span, Some((line, column)))) => format!("{}:{line}:{column}: ", span.file),
             Some((span, None)) => format!("{}: ", span.file),
             None => String::new(),
         };
-        format!("{place}{}[{}]: {}", self.severity.name(), self.code, self.message)
+        format!(
+            "{place}{}[{}]: {}",
+            self.severity.name(),
+            self.code,
+            self.message
+        )
     }
 
     /// The finding as JSON.

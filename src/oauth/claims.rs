@@ -38,7 +38,10 @@ impl Claims {
     /// The value at a JSON pointer (RFC 6901).
     #[must_use]
     pub fn at(&self, pointer: &str) -> Option<&Value> {
-        let mut parts = pointer.strip_prefix('/')?.split('/').map(|p| p.replace("~1", "/").replace("~0", "~"));
+        let mut parts = pointer
+            .strip_prefix('/')?
+            .split('/')
+            .map(|p| p.replace("~1", "/").replace("~0", "~"));
         let first = self.0.get(&parts.next()?)?;
         parts.try_fold(first, |value, part| match value {
             Value::Object(object) => object.get(&part),
@@ -64,12 +67,21 @@ impl Claims {
     /// When it is there and not a number in a range that makes sense (years 1970 to 9999).
     pub fn date(&self, name: &str) -> Result<Option<NumericDate>, ClaimError> {
         const END_OF_9999: f64 = 253_402_300_799.0;
-        let Some(value) = self.0.get(name) else { return Ok(None) };
-        let Value::Number(number) = value else { return Err(error(name, "is not a number")) };
+        let Some(value) = self.0.get(name) else {
+            return Ok(None);
+        };
+        let Value::Number(number) = value else {
+            return Err(error(name, "is not a number"));
+        };
         match (number.as_i64(), number.as_f64()) {
-            (_, Some(seconds)) if !(0.0..=END_OF_9999).contains(&seconds) => Err(error(name, "is out of range")),
+            (_, Some(seconds)) if !(0.0..=END_OF_9999).contains(&seconds) => {
+                Err(error(name, "is out of range"))
+            }
             (Some(seconds), _) => Ok(Some(NumericDate(seconds))),
-            #[expect(clippy::cast_possible_truncation, reason = "in range, as the arm above saw to")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "in range, as the arm above saw to"
+            )]
             (None, Some(seconds)) => Ok(Some(NumericDate(seconds.floor() as i64))),
             (None, None) => Err(error(name, "is out of range")),
         }
@@ -83,7 +95,8 @@ impl Claims {
         match self.0.get(name) {
             None => Ok(None),
             Some(value) => {
-                let strings = strings(value).ok_or_else(|| error(name, "is not a string or an array of strings"))?;
+                let strings = strings(value)
+                    .ok_or_else(|| error(name, "is not a string or an array of strings"))?;
                 if strings.is_empty() || strings.iter().any(|text| text.is_empty()) {
                     return Err(error(name, "is empty or has an empty member"));
                 }
@@ -94,7 +107,10 @@ impl Claims {
 }
 
 fn error(claim: &str, problem: &'static str) -> ClaimError {
-    ClaimError { claim: claim.to_owned(), problem }
+    ClaimError {
+        claim: claim.to_owned(),
+        problem,
+    }
 }
 
 /// A string as a list of one, an array of strings as it is; anything else is `None`.
@@ -135,7 +151,10 @@ impl ClaimType {
     /// The name in configuration and messages.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, t)| *t == self).map_or("", |(name, _)| name)
+        Self::NAMES
+            .iter()
+            .find(|(_, t)| *t == self)
+            .map_or("", |(name, _)| name)
     }
 
     /// A JSON value as this type; `None` when it is of another.
@@ -146,9 +165,8 @@ impl ClaimType {
             Self::Int => value.as_i64().map(ClaimValue::Int),
             Self::Bool => value.as_bool().map(ClaimValue::Bool),
             Self::Uri => value.as_str()?.parse::<Uri>().ok().map(ClaimValue::Uri),
-            Self::StringSet => {
-                strings(value).map(|items| ClaimValue::StringSet(items.into_iter().map(Into::into).collect()))
-            }
+            Self::StringSet => strings(value)
+                .map(|items| ClaimValue::StringSet(items.into_iter().map(Into::into).collect())),
         }
     }
 }
@@ -191,7 +209,9 @@ mod tests {
 
     #[test]
     fn a_claim_of_the_wrong_type_is_an_error_not_absent() {
-        let c = claims(serde_json::json!({"iss": ["a"], "exp": "1", "nbf": null, "aud": [], "a": [1], "e": [""]}));
+        let c = claims(
+            serde_json::json!({"iss": ["a"], "exp": "1", "nbf": null, "aud": [], "a": [1], "e": [""]}),
+        );
         assert!(c.string("iss").is_err() && c.date("exp").is_err() && c.date("nbf").is_err());
         assert!(c.strings("aud").is_err() && c.strings("a").is_err() && c.strings("e").is_err());
         assert_eq!(c.string("sub"), Ok(None));
@@ -199,7 +219,9 @@ mod tests {
 
     #[test]
     fn numeric_dates_out_of_range_are_refused_and_fractions_cut() {
-        let c = claims(serde_json::json!({"a": 1.9, "b": -1, "c": 1e300, "d": 253402300799_i64, "e": 1e12, "f": u64::MAX}));
+        let c = claims(
+            serde_json::json!({"a": 1.9, "b": -1, "c": 1e300, "d": 253402300799_i64, "e": 1e12, "f": u64::MAX}),
+        );
         assert_eq!(c.date("a"), Ok(Some(NumericDate(1))));
         assert_eq!(c.date("d"), Ok(Some(NumericDate(253_402_300_799))));
         for bad in ["b", "c", "e", "f"] {
@@ -209,8 +231,12 @@ mod tests {
 
     #[test]
     fn pointers_follow_rfc6901() {
-        let c = claims(serde_json::json!({"kubernetes.io": {"namespace": "x", "a/b": 1}, "n": "v"}));
-        assert_eq!(c.at("/kubernetes.io/namespace").and_then(Value::as_str), Some("x"));
+        let c =
+            claims(serde_json::json!({"kubernetes.io": {"namespace": "x", "a/b": 1}, "n": "v"}));
+        assert_eq!(
+            c.at("/kubernetes.io/namespace").and_then(Value::as_str),
+            Some("x")
+        );
         assert_eq!(c.at("/kubernetes.io/a~1b").and_then(Value::as_i64), Some(1));
         assert_eq!(c.at("/n").and_then(Value::as_str), Some("v"));
         assert!(c.at("/n/x").is_none() && c.at("n").is_none());

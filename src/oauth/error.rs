@@ -106,7 +106,8 @@ impl OAuthError {
 /// Whether every character may stand in `error_description` (RFC 6749 §5.2).
 #[must_use]
 pub fn is_description(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    text.bytes()
+        .all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 #[cfg(test)]

@@ -39,7 +39,10 @@ impl TokenForm {
     /// See [`FormError`].
     pub fn parse(body: &[u8]) -> Result<Self, FormError> {
         let mut pairs: Vec<(String, Zeroizing<String>)> = Vec::new();
-        for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        for pair in body
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+        {
             if pairs.len() == MAX_PAIRS {
                 return Err(FormError::TooMany);
             }
@@ -78,7 +81,9 @@ impl TokenForm {
 
 impl fmt::Debug for TokenForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.pairs.iter().map(|(name, _)| name)).finish()
+        f.debug_list()
+            .entries(self.pairs.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -93,8 +98,14 @@ pub fn decode(encoded: &[u8]) -> Result<String, FormError> {
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let high = rest.next().and_then(|digit| hex(*digit)).ok_or(FormError::Malformed)?;
-                let low = rest.next().and_then(|digit| hex(*digit)).ok_or(FormError::Malformed)?;
+                let high = rest
+                    .next()
+                    .and_then(|digit| hex(*digit))
+                    .ok_or(FormError::Malformed)?;
+                let low = rest
+                    .next()
+                    .and_then(|digit| hex(*digit))
+                    .ok_or(FormError::Malformed)?;
                 high << 4 | low
             }
             other => *other,
@@ -104,7 +115,9 @@ pub fn decode(encoded: &[u8]) -> Result<String, FormError> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -113,8 +126,14 @@ mod tests {
 
     #[test]
     fn repeats_are_refused_except_resource_and_audience() {
-        assert_eq!(TokenForm::parse(b"scope=a&scope=b").unwrap_err(), FormError::Repeated);
-        assert_eq!(TokenForm::parse(b"scope=&scope=b").unwrap_err(), FormError::Repeated);
+        assert_eq!(
+            TokenForm::parse(b"scope=a&scope=b").unwrap_err(),
+            FormError::Repeated
+        );
+        assert_eq!(
+            TokenForm::parse(b"scope=&scope=b").unwrap_err(),
+            FormError::Repeated
+        );
         let form = TokenForm::parse(b"resource=a&audience=x&resource=&resource=b").unwrap();
         assert_eq!(form.values("resource").collect::<Vec<_>>(), ["a", "b"]);
     }
@@ -122,15 +141,32 @@ mod tests {
     #[test]
     fn an_empty_value_is_an_absent_one() {
         let form = TokenForm::parse(b"scope=&a&=b").unwrap();
-        assert_eq!((form.value("scope"), form.value("a"), form.has("scope")), (None, None, true));
+        assert_eq!(
+            (form.value("scope"), form.value("a"), form.has("scope")),
+            (None, None, true)
+        );
     }
 
     #[test]
     fn what_does_not_decode_is_refused() {
-        for bad in [&b"a=%"[..], b"a=%f", b"a=%zz", b"a=%ff", b"%c0%80=a", b"a=\xff"] {
-            assert_eq!(TokenForm::parse(bad).unwrap_err(), FormError::Malformed, "{bad:?}");
+        for bad in [
+            &b"a=%"[..],
+            b"a=%f",
+            b"a=%zz",
+            b"a=%ff",
+            b"%c0%80=a",
+            b"a=\xff",
+        ] {
+            assert_eq!(
+                TokenForm::parse(bad).unwrap_err(),
+                FormError::Malformed,
+                "{bad:?}"
+            );
         }
-        assert_eq!(TokenForm::parse(b"a=%E2%82%AC+b").unwrap().value("a"), Some("€ b"));
+        assert_eq!(
+            TokenForm::parse(b"a=%E2%82%AC+b").unwrap().value("a"),
+            Some("€ b")
+        );
     }
 
     #[test]

@@ -109,14 +109,20 @@ fn vschars(text: &str) -> Result<(), NameError> {
     match text {
         "" => Err(NameError("must not be empty")),
         t if t.len() > 256 => Err(NameError("must be at most 256 bytes long")),
-        t if !t.bytes().all(|b| (0x20..=0x7e).contains(&b)) => Err(NameError("must be printable ASCII")),
+        t if !t.bytes().all(|b| (0x20..=0x7e).contains(&b)) => {
+            Err(NameError("must be printable ASCII"))
+        }
         _ => Ok(()),
     }
 }
 
 fn issuer(text: &str) -> Result<(), NameError> {
     vschars(text)?;
-    if text.contains(' ') { Err(NameError("must not contain a space")) } else { Ok(()) }
+    if text.contains(' ') {
+        Err(NameError("must not contain a space"))
+    } else {
+        Ok(())
+    }
 }
 
 fn word(text: &str) -> Result<(), NameError> {
@@ -139,7 +145,9 @@ fn subject(text: &str) -> Result<(), NameError> {
     match text {
         "" => Err(NameError("must not be empty")),
         t if t.len() > 1024 => Err(NameError("must be at most 1024 bytes long")),
-        t if t.chars().any(char::is_control) => Err(NameError("must not contain control characters")),
+        t if t.chars().any(char::is_control) => {
+            Err(NameError("must not contain control characters"))
+        }
         _ => Ok(()),
     }
 }

@@ -43,23 +43,31 @@ pub struct Unsupported {
 
 /// All of them.
 pub static UNSUPPORTED: &[Unsupported] = &[
-    parameter("actor_token", ErrorCode::InvalidRequest),           // RFC 8693 §2.1
+    parameter("actor_token", ErrorCode::InvalidRequest), // RFC 8693 §2.1
     parameter("authorization_details", ErrorCode::InvalidRequest), // RFC 9396 §2
-    parameter("request_context", ErrorCode::InvalidRequest),       // transaction tokens
-    parameter("request_details", ErrorCode::InvalidRequest),       // transaction tokens
-    parameter("client_assertion", ErrorCode::InvalidClient),       // RFC 7521 §4.2
-    parameter("client_assertion_type", ErrorCode::InvalidClient),  // RFC 7521 §4.2
-    header("dpop", ErrorCode::InvalidRequest),                     // RFC 9449 §5
-    header("oauth-client-attestation", ErrorCode::InvalidClient),  // attestation-based client authentication
+    parameter("request_context", ErrorCode::InvalidRequest), // transaction tokens
+    parameter("request_details", ErrorCode::InvalidRequest), // transaction tokens
+    parameter("client_assertion", ErrorCode::InvalidClient), // RFC 7521 §4.2
+    parameter("client_assertion_type", ErrorCode::InvalidClient), // RFC 7521 §4.2
+    header("dpop", ErrorCode::InvalidRequest),           // RFC 9449 §5
+    header("oauth-client-attestation", ErrorCode::InvalidClient), // attestation-based client authentication
     header("oauth-client-attestation-pop", ErrorCode::InvalidClient),
 ];
 
 const fn parameter(name: &'static str, code: ErrorCode) -> Unsupported {
-    Unsupported { place: Place::Parameter, name, code }
+    Unsupported {
+        place: Place::Parameter,
+        name,
+        code,
+    }
 }
 
 const fn header(name: &'static str, code: ErrorCode) -> Unsupported {
-    Unsupported { place: Place::Header, name, code }
+    Unsupported {
+        place: Place::Header,
+        name,
+        code,
+    }
 }
 
 /// The validated parameters of RFC 8693 §2.1.
@@ -119,7 +127,9 @@ impl RequestError {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Resource(_) | Self::Audience(_) | Self::TooManyTargets => ErrorCode::InvalidTarget,
+            Self::Resource(_) | Self::Audience(_) | Self::TooManyTargets => {
+                ErrorCode::InvalidTarget
+            }
             Self::Scope(_) => ErrorCode::InvalidScope,
             Self::Unsupported(entry) => entry.code,
             Self::Form(_) | Self::Missing(_) | Self::ActorTypeAlone | Self::Malformed { .. } => {
@@ -140,12 +150,18 @@ impl TryFrom<&TokenRequest> for ExchangeRequest {
             _ => {}
         }
         refuse_unsupported(request)?;
-        let subject_token = form.value("subject_token").ok_or(RequestError::Missing("subject_token"))?;
+        let subject_token = form
+            .value("subject_token")
+            .ok_or(RequestError::Missing("subject_token"))?;
         let subject_token_type = token_type(form, "subject_token_type")?
             .ok_or(RequestError::Missing("subject_token_type"))?;
         Ok(Self {
             targets: targets(form)?,
-            scope: form.value("scope").map(str::parse).transpose().map_err(RequestError::Scope)?,
+            scope: form
+                .value("scope")
+                .map(str::parse)
+                .transpose()
+                .map_err(RequestError::Scope)?,
             requested_token_type: token_type(form, "requested_token_type")?,
             subject_token: RawToken::new(subject_token.to_owned()),
             subject_token_type,
@@ -164,9 +180,15 @@ fn refuse_unsupported(request: &TokenRequest) -> Result<(), RequestError> {
     }
 }
 
-fn token_type(form: &TokenForm, parameter: &'static str) -> Result<Option<TokenType>, RequestError> {
+fn token_type(
+    form: &TokenForm,
+    parameter: &'static str,
+) -> Result<Option<TokenType>, RequestError> {
     let malformed = |problem| RequestError::Malformed { parameter, problem };
-    form.value(parameter).map(str::parse).transpose().map_err(malformed)
+    form.value(parameter)
+        .map(str::parse)
+        .transpose()
+        .map_err(malformed)
 }
 
 fn targets(form: &TokenForm) -> Result<Targets, RequestError> {

@@ -85,7 +85,9 @@ impl ExchangeResponse {
         if let (false, Some(object)) = (scope.is_empty(), body.as_object_mut()) {
             object.insert("scope".to_owned(), scope.to_string().into());
         }
-        Self { body: RawToken::new(body.to_string()) }
+        Self {
+            body: RawToken::new(body.to_string()),
+        }
     }
 
     /// The JSON body. It holds the token.

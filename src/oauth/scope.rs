@@ -18,7 +18,10 @@ impl Scopes {
     /// Whether `text` is one scope token: one or more NQCHAR (RFC 6749 §3.3).
     #[must_use]
     pub fn is_token(text: &str) -> bool {
-        !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
     }
 
     /// A set of tokens.

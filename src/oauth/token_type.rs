@@ -31,14 +31,46 @@ pub enum TokenType {
 
 /// The short name that policies, configuration and audit use, and the URN of the wire.
 const NAMED: &[(&str, &str, TokenType)] = &[
-    ("access_token", "urn:ietf:params:oauth:token-type:access_token", TokenType::AccessToken),
-    ("refresh_token", "urn:ietf:params:oauth:token-type:refresh_token", TokenType::RefreshToken),
-    ("id_token", "urn:ietf:params:oauth:token-type:id_token", TokenType::IdToken),
-    ("saml1", "urn:ietf:params:oauth:token-type:saml1", TokenType::Saml1),
-    ("saml2", "urn:ietf:params:oauth:token-type:saml2", TokenType::Saml2),
-    ("jwt", "urn:ietf:params:oauth:token-type:jwt", TokenType::Jwt),
-    ("txn_token", "urn:ietf:params:oauth:token-type:txn_token", TokenType::TxnToken),
-    ("id_jag", "urn:ietf:params:oauth:token-type:id-jag", TokenType::IdJag),
+    (
+        "access_token",
+        "urn:ietf:params:oauth:token-type:access_token",
+        TokenType::AccessToken,
+    ),
+    (
+        "refresh_token",
+        "urn:ietf:params:oauth:token-type:refresh_token",
+        TokenType::RefreshToken,
+    ),
+    (
+        "id_token",
+        "urn:ietf:params:oauth:token-type:id_token",
+        TokenType::IdToken,
+    ),
+    (
+        "saml1",
+        "urn:ietf:params:oauth:token-type:saml1",
+        TokenType::Saml1,
+    ),
+    (
+        "saml2",
+        "urn:ietf:params:oauth:token-type:saml2",
+        TokenType::Saml2,
+    ),
+    (
+        "jwt",
+        "urn:ietf:params:oauth:token-type:jwt",
+        TokenType::Jwt,
+    ),
+    (
+        "txn_token",
+        "urn:ietf:params:oauth:token-type:txn_token",
+        TokenType::TxnToken,
+    ),
+    (
+        "id_jag",
+        "urn:ietf:params:oauth:token-type:id-jag",
+        TokenType::IdJag,
+    ),
 ];
 
 impl TokenType {
@@ -47,7 +79,10 @@ impl TokenType {
     pub fn uri(&self) -> &str {
         match self {
             Self::Other(uri) => uri,
-            named => NAMED.iter().find(|(_, _, t)| t == named).map_or("", |(_, uri, _)| uri),
+            named => NAMED
+                .iter()
+                .find(|(_, _, t)| t == named)
+                .map_or("", |(_, uri, _)| uri),
         }
     }
 
@@ -56,7 +91,10 @@ impl TokenType {
     pub fn name(&self) -> &str {
         match self {
             Self::Other(uri) => uri,
-            named => NAMED.iter().find(|(_, _, t)| t == named).map_or("", |(name, _, _)| name),
+            named => NAMED
+                .iter()
+                .find(|(_, _, t)| t == named)
+                .map_or("", |(name, _, _)| name),
         }
     }
 
@@ -92,11 +130,15 @@ impl FromStr for TokenType {
             Some((scheme, rest))
                 if !rest.is_empty()
                     && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                    && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
+                    && scheme
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
             {
                 Ok(Self::Other(Arc::from(text)))
             }
-            _ => Err(NameError("is not a token type identifier (an absolute URI)")),
+            _ => Err(NameError(
+                "is not a token type identifier (an absolute URI)",
+            )),
         }
     }
 }

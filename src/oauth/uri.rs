@@ -90,7 +90,9 @@ impl Uri {
     /// Host and, where it is not the default, port; `None` for opaque URIs.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
-        self.authority.clone().and_then(|range| self.canonical.get(range))
+        self.authority
+            .clone()
+            .and_then(|range| self.canonical.get(range))
     }
 
     /// Everything up to the path: `https://host:port`, or `urn:`.
@@ -174,7 +176,10 @@ impl FromStr for Uri {
         if raw.contains('#') {
             return Err(UriError::Fragment);
         }
-        if !raw.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&b)) {
+        if !raw
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&b))
+        {
             return Err(UriError::Character);
         }
         let (scheme, rest) = raw.split_once(':').ok_or(UriError::Relative)?;
@@ -229,7 +234,9 @@ impl FromStr for Uri {
 
 fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
 /// The schemes that browsers and the WHATWG parser treat specially, as far as we meet them.
@@ -267,22 +274,39 @@ fn canonical_authority(scheme: &str, sent: &str) -> Result<String, UriError> {
     let host = host.to_ascii_lowercase();
     check_host(scheme, &host)?;
     let Some(port) = port else { return Ok(host) };
-    if port.is_empty() || port.starts_with('0') || !port.bytes().all(|b| b.is_ascii_digit()) || scheme == "spiffe" {
+    if port.is_empty()
+        || port.starts_with('0')
+        || !port.bytes().all(|b| b.is_ascii_digit())
+        || scheme == "spiffe"
+    {
         return Err(UriError::Port);
     }
     let port: u16 = port.parse().map_err(|_| UriError::Port)?;
-    Ok(if default_port(scheme) == Some(port) { host } else { format!("{host}:{port}") })
+    Ok(if default_port(scheme) == Some(port) {
+        host
+    } else {
+        format!("{host}:{port}")
+    })
 }
 
 fn check_host(scheme: &str, host: &str) -> Result<(), UriError> {
-    if let Some(literal) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(literal) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         // RFC 5952: exactly the form in which the address prints.
         let address: Ipv6Addr = literal.parse().map_err(|_| UriError::Host)?;
-        return if address.to_string() == literal { Ok(()) } else { Err(UriError::Host) };
+        return if address.to_string() == literal {
+            Ok(())
+        } else {
+            Err(UriError::Host)
+        };
     }
     let labels_are_plain = host.split('.').all(|label| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     });
     if host.len() > 253 || !labels_are_plain {
         return Err(UriError::Host);
@@ -292,7 +316,11 @@ fn check_host(scheme: &str, host: &str) -> Result<(), UriError> {
     if numeric && is_web(scheme) {
         // `127.1`, `0x7f.0.0.1`, `2130706433`, `010.0.0.1`: other programs read them as addresses.
         let address: Ipv4Addr = host.parse().map_err(|_| UriError::Host)?;
-        return if address.to_string() == host { Ok(()) } else { Err(UriError::Host) };
+        return if address.to_string() == host {
+            Ok(())
+        } else {
+            Err(UriError::Host)
+        };
     }
     Ok(())
 }
@@ -305,14 +333,20 @@ fn normalise(text: &str) -> Result<String, UriError> {
         match c {
             '%' => {
                 let digits = (rest.next(), rest.next());
-                let (Some(high), Some(low)) = digits else { return Err(UriError::Encoding) };
+                let (Some(high), Some(low)) = digits else {
+                    return Err(UriError::Encoding);
+                };
                 let byte = match (high.to_digit(16), low.to_digit(16)) {
-                    (Some(h), Some(l)) => u8::try_from(h * 16 + l).map_err(|_| UriError::Encoding)?,
+                    (Some(h), Some(l)) => {
+                        u8::try_from(h * 16 + l).map_err(|_| UriError::Encoding)?
+                    }
                     _ => return Err(UriError::Encoding),
                 };
                 match byte {
                     b'/' | b'\\' | 0..=0x1f | 0x7f => return Err(UriError::Encoding),
-                    b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => out.push(char::from(b)),
+                    b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => {
+                        out.push(char::from(b))
+                    }
                     _ => out.extend(['%', high, low]),
                 }
             }
@@ -324,7 +358,9 @@ fn normalise(text: &str) -> Result<String, UriError> {
 }
 
 fn check_segments(path: &str) -> Result<(), UriError> {
-    let Some(path) = path.strip_prefix('/') else { return Ok(()) };
+    let Some(path) = path.strip_prefix('/') else {
+        return Ok(());
+    };
     let mut segments = path.split('/').peekable();
     while let Some(segment) = segments.next() {
         match segment {
@@ -350,7 +386,11 @@ fn canonical_opaque(scheme: &str, body: &str) -> Result<String, UriError> {
     }
 }
 
-fn agrees_with_second_parser(canonical: &str, path: &Range<usize>, web: bool) -> Result<(), UriError> {
+fn agrees_with_second_parser(
+    canonical: &str,
+    path: &Range<usize>,
+    web: bool,
+) -> Result<(), UriError> {
     let parsed = url::Url::parse(canonical).map_err(|_| UriError::Ambiguous)?;
     // The WHATWG parser writes the empty path of a web origin as `/`; nothing else may differ.
     let expected = if web && path.is_empty() {
@@ -359,7 +399,11 @@ fn agrees_with_second_parser(canonical: &str, path: &Range<usize>, web: bool) ->
     } else {
         canonical.to_owned()
     };
-    if parsed.as_str() == expected { Ok(()) } else { Err(UriError::Ambiguous) }
+    if parsed.as_str() == expected {
+        Ok(())
+    } else {
+        Err(UriError::Ambiguous)
+    }
 }
 
 #[cfg(test)]
@@ -457,25 +501,43 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Uri>().err(), Some(error), "{text}");
         }
-        assert_eq!(format!("https://a/{}", "x".repeat(2048)).parse::<Uri>().err(), Some(E::TooLong));
+        assert_eq!(
+            format!("https://a/{}", "x".repeat(2048))
+                .parse::<Uri>()
+                .err(),
+            Some(E::TooLong)
+        );
     }
 
     #[test]
     fn only_case_default_port_and_unreserved_are_normalised() {
         for (sent, canonical) in [
-            ("HTTPS://API.Example.com:443/%7Ea/%41?B=%7e", "https://api.example.com/~a/A?B=~"),
+            (
+                "HTTPS://API.Example.com:443/%7Ea/%41?B=%7e",
+                "https://api.example.com/~a/A?B=~",
+            ),
             ("http://a:443/", "http://a:443/"),
-            ("https://[2001:DB8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
+            (
+                "https://[2001:DB8::1]:8443/x",
+                "https://[2001:db8::1]:8443/x",
+            ),
             ("https://10.0.0.1/x", "https://10.0.0.1/x"),
             ("urn:Example:A:b", "urn:example:A:b"),
             ("api://0f1e/x", "api://0f1e/x"),
-            ("spiffe://prod.example.com/ns/billing", "spiffe://prod.example.com/ns/billing"),
+            (
+                "spiffe://prod.example.com/ns/billing",
+                "spiffe://prod.example.com/ns/billing",
+            ),
             ("https://a/%3a%3A", "https://a/%3a%3A"),
         ] {
             let parsed = uri(sent);
             assert_eq!(parsed.canonical(), canonical);
             assert_eq!(parsed.raw(), sent);
-            assert_eq!(uri(parsed.canonical()).canonical(), canonical, "canonical is a fixed point");
+            assert_eq!(
+                uri(parsed.canonical()).canonical(),
+                canonical,
+                "canonical is a fixed point"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::decide::PolicySet;
 use super::rule::{Condition, DenyRule, Headers, UseRule};
-use super::schema::{AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Schema, Type, ATTRIBUTES, LATER};
+use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, LATER, Schema, Type};
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::oauth::error::{ErrorCode, is_description};
@@ -20,8 +20,14 @@ use crate::oauth::id::{ProcessorId, RuleId};
 ///
 /// # Errors
 /// Every problem of every file, warnings among them.
-pub fn check(files: &[ast::File], schema: &Schema) -> Result<(PolicySet<ProcessorId>, Diagnostics), Diagnostics> {
-    let mut checker = Checker { schema, problems: Diagnostics::default() };
+pub fn check(
+    files: &[ast::File],
+    schema: &Schema,
+) -> Result<(PolicySet<ProcessorId>, Diagnostics), Diagnostics> {
+    let mut checker = Checker {
+        schema,
+        problems: Diagnostics::default(),
+    };
     let mut rules = Vec::new();
     let mut denies = Vec::new();
     checker.modules(files);
@@ -38,7 +44,10 @@ pub fn check(files: &[ast::File], schema: &Schema) -> Result<(PolicySet<Processo
         return Err(checker.problems);
     }
     number_outcomes(&mut rules);
-    Ok((PolicySet::new(rules, denies, schema.resources.clone()), checker.problems))
+    Ok((
+        PolicySet::new(rules, denies, schema.resources.clone()),
+        checker.problems,
+    ))
 }
 
 /// Gives rules with equal outcomes equal numbers.
@@ -87,8 +96,15 @@ impl Checker<'_> {
         for file in files {
             let module = &file.module;
             if let Some(first) = seen.insert(&module.value, &module.span) {
-                let problem = Diagnostic::error("E0206", format!("module `{}` is declared twice", module.value));
-                self.report(problem.at(&module.span).related(first, "first declared here"));
+                let problem = Diagnostic::error(
+                    "E0206",
+                    format!("module `{}` is declared twice", module.value),
+                );
+                self.report(
+                    problem
+                        .at(&module.span)
+                        .related(first, "first declared here"),
+                );
             }
         }
     }
@@ -97,8 +113,15 @@ impl Checker<'_> {
         let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
         for item in &file.items {
             if let Some(first) = seen.insert(&item.name.value, &item.name.span) {
-                let problem = Diagnostic::error("E0206", format!("the name `{}` is used twice", item.name.value));
-                self.report(problem.at(&item.name.span).related(first, "first used here"));
+                let problem = Diagnostic::error(
+                    "E0206",
+                    format!("the name `{}` is used twice", item.name.value),
+                );
+                self.report(
+                    problem
+                        .at(&item.name.span)
+                        .related(first, "first used here"),
+                );
             }
         }
     }
@@ -116,10 +139,16 @@ impl Checker<'_> {
                 let help = match word {
                     "from" => "say whose tokens: `from ALIAS`, or `from any issuer`",
                     "by" => "say which client: `by client \"ID\"`, or `by any client`",
-                    "to" => "say which targets: `to resource under \"URI\"`, `to any target` or `to no target`",
+                    "to" => {
+                        "say which targets: `to resource under \"URI\"`, `to any target` or `to no target`"
+                    }
                     _ => "say which processor: `use NAME`",
                 };
-                self.report(Diagnostic::error("E0120", message).at(&item.name.span).help(help));
+                self.report(
+                    Diagnostic::error("E0120", message)
+                        .at(&item.name.span)
+                        .help(help),
+                );
             }
         }
         let headers = self.headers(&clauses, item);
@@ -128,7 +157,10 @@ impl Checker<'_> {
         let outcome = self.outcome(&clauses, &headers, &scope, when.as_ref(), item);
         let (scope_when, when) = split_scope(when?);
         Some(UseRule {
-            id: RuleId { module: Arc::clone(&module.value), name: Arc::clone(&item.name.value) },
+            id: RuleId {
+                module: Arc::clone(&module.value),
+                name: Arc::clone(&item.name.value),
+            },
             span: item.name.span.clone(),
             headers,
             scope_when,
@@ -144,7 +176,10 @@ impl Checker<'_> {
         let scope = self.claim_scope(&clauses);
         let when = self.when(&clauses.when, &scope, ItemKind::Deny);
         if headers.is_empty() && clauses.when.is_empty() {
-            let message = format!("deny `{}` has no header and no `when`: it would refuse everything", item.name.value);
+            let message = format!(
+                "deny `{}` has no header and no `when`: it would refuse everything",
+                item.name.value
+            );
             self.report(Diagnostic::error("E0124", message).at(&item.name.span));
         }
         let error = match clauses.error {
@@ -154,11 +189,15 @@ impl Checker<'_> {
         if let Some(tell) = clauses.tell
             && !is_description(&tell.value)
         {
-            let message = "`tell` may hold printable ASCII without `\"` and `\\` only (RFC 6749 section 5.2)";
+            let message =
+                "`tell` may hold printable ASCII without `\"` and `\\` only (RFC 6749 section 5.2)";
             self.report(Diagnostic::error("E0125", message).at(&tell.span));
         }
         Some(DenyRule {
-            id: RuleId { module: Arc::clone(&module.value), name: Arc::clone(&item.name.value) },
+            id: RuleId {
+                module: Arc::clone(&module.value),
+                name: Arc::clone(&item.name.value),
+            },
             span: item.name.span.clone(),
             headers,
             when: when?,
@@ -175,11 +214,19 @@ impl Checker<'_> {
             ErrorCode::InvalidScope,
             ErrorCode::UnauthorizedClient,
         ];
-        match allowed.into_iter().find(|code| code.as_str() == &*text.value) {
+        match allowed
+            .into_iter()
+            .find(|code| code.as_str() == &*text.value)
+        {
             Some(code) => code,
             None => {
-                let problem = Diagnostic::error("E0123", format!("a deny cannot answer `{}`", text.value));
-                self.report(problem.at(&text.span).suggest(&text.value, allowed.map(ErrorCode::as_str)));
+                let problem =
+                    Diagnostic::error("E0123", format!("a deny cannot answer `{}`", text.value));
+                self.report(
+                    problem
+                        .at(&text.span)
+                        .suggest(&text.value, allowed.map(ErrorCode::as_str)),
+                );
                 ErrorCode::InvalidRequest
             }
         }
@@ -191,12 +238,21 @@ impl Checker<'_> {
         for Spanned { value, span } in &item.clauses {
             let word = value.word();
             let misplaced = match item.kind {
-                ItemKind::Rule => matches!(value, Clause::Because(_) | Clause::Tell(_) | Clause::Error(_)),
+                ItemKind::Rule => matches!(
+                    value,
+                    Clause::Because(_) | Clause::Tell(_) | Clause::Error(_)
+                ),
                 ItemKind::Deny => matches!(value, Clause::Use { .. }),
             };
             if misplaced {
-                let kind = if item.kind == ItemKind::Rule { "rule" } else { "deny" };
-                self.report(Diagnostic::error("E0122", format!("a {kind} has no `{word}`")).at(span));
+                let kind = if item.kind == ItemKind::Rule {
+                    "rule"
+                } else {
+                    "deny"
+                };
+                self.report(
+                    Diagnostic::error("E0122", format!("a {kind} has no `{word}`")).at(span),
+                );
             }
             if word != "when"
                 && let Some(first) = seen.insert(word, span)
@@ -208,7 +264,10 @@ impl Checker<'_> {
                 Clause::From(value) => clauses.from = Some(Found { value, span }),
                 Clause::By(value) => clauses.by = Some(Found { value, span }),
                 Clause::To(value) => clauses.to = Some(Found { value, span }),
-                Clause::Actor { form, may_act_ignored } => {
+                Clause::Actor {
+                    form,
+                    may_act_ignored,
+                } => {
                     if let Some(span) = may_act_ignored {
                         self.not_in_this_build("may_act ignored", "delegation", span);
                     }
@@ -217,7 +276,10 @@ impl Checker<'_> {
                 Clause::Via(value) => clauses.via = Some(Found { value, span }),
                 Clause::Issue(value) => clauses.issue = Some(Found { value, span }),
                 Clause::When(condition) => clauses.when.push(condition),
-                Clause::Use { processor, parameters } => clauses.use_ = Some((processor, parameters)),
+                Clause::Use {
+                    processor,
+                    parameters,
+                } => clauses.use_ = Some((processor, parameters)),
                 Clause::Because(text) => clauses.because = Some(text),
                 Clause::Tell(text) => clauses.tell = Some(text),
                 Clause::Error(text) => clauses.error = Some(text),
@@ -239,7 +301,9 @@ impl Checker<'_> {
             .iter()
             .enumerate()
             .filter(|(_, issuer)| match named {
-                Some(list) => list.iter().any(|r| *r.alias.value == *issuer.alias.as_str()),
+                Some(list) => list
+                    .iter()
+                    .any(|r| *r.alias.value == *issuer.alias.as_str()),
                 None => true,
             })
             .map(|(index, _)| index)
@@ -269,9 +333,16 @@ impl Checker<'_> {
                     separators: ":/".to_owned(),
                 });
             }
-            let known: Vec<String> =
-                self.schema.client_attributes.keys().map(|name| format!("{CLIENT_ATTRIBUTES}{name}")).collect();
-            let problem = Diagnostic::error("E0204", format!("client attribute `{name}` is not declared"));
+            let known: Vec<String> = self
+                .schema
+                .client_attributes
+                .keys()
+                .map(|name| format!("{CLIENT_ATTRIBUTES}{name}"))
+                .collect();
+            let problem = Diagnostic::error(
+                "E0204",
+                format!("client attribute `{name}` is not declared"),
+            );
             self.report(
                 problem
                     .at(&path.span)
@@ -281,31 +352,48 @@ impl Checker<'_> {
             return None;
         }
         let later = LATER.iter().find(|(prefix, _)| {
-            text == *prefix || text.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
+            text == *prefix
+                || text
+                    .strip_prefix(prefix)
+                    .is_some_and(|rest| rest.starts_with('.'))
         });
         if let Some((_, needs)) = later {
             self.not_in_this_build(text, needs, &path.span);
             return None;
         }
-        let problem = Diagnostic::error("E0204", format!("unknown attribute `{text}`")).at(&path.span);
+        let problem =
+            Diagnostic::error("E0204", format!("unknown attribute `{text}`")).at(&path.span);
         self.report(problem.suggest(text, ATTRIBUTES.iter().map(|a| a.path)));
         None
     }
 
     fn resolve_claim(&mut self, name: &str, path: &Text, issuers: &[usize]) -> Option<Resolved> {
-        let schemas: Vec<_> = issuers.iter().filter_map(|index| self.schema.issuers.get(*index)).collect();
-        let declared: Vec<_> = schemas.iter().filter_map(|s| s.claims.get_key_value(name).map(|c| (s, c))).collect();
+        let schemas: Vec<_> = issuers
+            .iter()
+            .filter_map(|index| self.schema.issuers.get(*index))
+            .collect();
+        let declared: Vec<_> = schemas
+            .iter()
+            .filter_map(|s| s.claims.get_key_value(name).map(|c| (s, c)))
+            .collect();
         let Some((first_issuer, (key, first))) = declared.first() else {
-            let known: BTreeSet<String> =
-                schemas.iter().flat_map(|s| s.claims.keys().map(|name| format!("{CLAIMS}{name}"))).collect();
+            let known: BTreeSet<String> = schemas
+                .iter()
+                .flat_map(|s| s.claims.keys().map(|name| format!("{CLAIMS}{name}")))
+                .collect();
             let aliases: Vec<&str> = schemas.iter().map(|s| s.alias.as_str()).collect();
-            let message = format!("claim `{name}` is not declared by `{}`", aliases.join("`, `"));
+            let message = format!(
+                "claim `{name}` is not declared by `{}`",
+                aliases.join("`, `")
+            );
             let problem = Diagnostic::error("E0204", message).at(&path.span);
             let problem = problem.suggest(&path.value, known.iter().map(String::as_str));
             self.report(problem.help("declare it under the issuer's `claims:`"));
             return None;
         };
-        if let Some((other, (_, claim))) = declared.iter().find(|(_, (_, claim))| claim.ty != first.ty) {
+        if let Some((other, (_, claim))) =
+            declared.iter().find(|(_, (_, claim))| claim.ty != first.ty)
+        {
             let message = format!(
                 "claim `{name}` is a {} from `{}` and a {} from `{}`",
                 first.ty.name(),
@@ -313,16 +401,24 @@ impl Checker<'_> {
                 claim.ty.name(),
                 other.alias
             );
-            self.report(Diagnostic::error("E0202", message).at(&path.span).help("narrow `from`, or declare one type"));
+            self.report(
+                Diagnostic::error("E0202", message)
+                    .at(&path.span)
+                    .help("narrow `from`, or declare one type"),
+            );
             return None;
         }
-        let optional = declared.len() < schemas.len() || declared.iter().any(|(_, (_, claim))| claim.optional);
+        let optional =
+            declared.len() < schemas.len() || declared.iter().any(|(_, (_, claim))| claim.optional);
         Some(Resolved {
             attribute: AttributeRef::Claim(Arc::clone(key)),
             ty: first.ty.into(),
             optional,
             // What any of them separates, all of them do: the narrower pattern is the safer one.
-            separators: declared.iter().flat_map(|(_, (_, claim))| claim.separators.chars()).collect(),
+            separators: declared
+                .iter()
+                .flat_map(|(_, (_, claim))| claim.separators.chars())
+                .collect(),
         })
     }
 }

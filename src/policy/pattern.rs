@@ -73,7 +73,11 @@ impl Glob {
                 other => Piece::Char(other),
             });
         }
-        Ok(Self { source: source.to_owned(), pieces, separators: separators.to_owned() })
+        Ok(Self {
+            source: source.to_owned(),
+            pieces,
+            separators: separators.to_owned(),
+        })
     }
 
     /// As written.
@@ -89,7 +93,12 @@ impl Glob {
         self.enter(&mut states, 0);
         for c in text.chars() {
             let mut next = States::default();
-            for (index, piece) in self.pieces.iter().enumerate().filter(|(index, _)| states.has(*index)) {
+            for (index, piece) in self
+                .pieces
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| states.has(*index))
+            {
                 match piece {
                     Piece::Char(wanted) if *wanted == c => self.enter(&mut next, index + 1),
                     Piece::Star if !self.separators.contains(c) => self.enter(&mut next, index),
@@ -105,7 +114,10 @@ impl Glob {
     /// Enters a state and those that it reaches without a character.
     fn enter(&self, states: &mut States, mut index: usize) {
         states.add(index);
-        while matches!(self.pieces.get(index), Some(Piece::Star | Piece::DoubleStar)) {
+        while matches!(
+            self.pieces.get(index),
+            Some(Piece::Star | Piece::DoubleStar)
+        ) {
             index += 1;
             states.add(index);
         }
@@ -124,7 +136,9 @@ impl States {
     }
 
     fn has(&self, index: usize) -> bool {
-        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.0
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 }
 
@@ -165,7 +179,12 @@ impl UriPattern {
         if uri.path().contains('*') {
             return Err(PatternError::PathWildcard);
         }
-        Ok(Self::from_parts(source, host, &uri, Path::Under(uri.path().to_owned())))
+        Ok(Self::from_parts(
+            source,
+            host,
+            &uri,
+            Path::Under(uri.path().to_owned()),
+        ))
     }
 
     /// Every URI of this form: the path is a glob with `/` as separator.
@@ -203,7 +222,9 @@ impl UriPattern {
     /// Whether `uri` matches.
     #[must_use]
     pub fn matches(&self, uri: &Uri) -> bool {
-        let Some(authority) = uri.authority() else { return false };
+        let Some(authority) = uri.authority() else {
+            return false;
+        };
         uri.scheme() == self.scheme
             && self.host_matches(authority)
             && match &self.path {
@@ -213,10 +234,16 @@ impl UriPattern {
     }
 
     fn host_matches(&self, authority: &str) -> bool {
-        let labels = || authority.strip_suffix(&*self.authority).and_then(|rest| rest.strip_suffix('.'));
+        let labels = || {
+            authority
+                .strip_suffix(&*self.authority)
+                .and_then(|rest| rest.strip_suffix('.'))
+        };
         match self.host {
             Host::Exact => authority == self.authority,
-            Host::OneLabel => labels().is_some_and(|label| !label.is_empty() && !label.contains('.')),
+            Host::OneLabel => {
+                labels().is_some_and(|label| !label.is_empty() && !label.contains('.'))
+            }
             Host::Labels => labels().is_some_and(|label| !label.is_empty()),
         }
     }
@@ -224,7 +251,9 @@ impl UriPattern {
 
 /// Takes the wildcard label off the host; what is left must be a canonical URI with a host.
 fn split(source: &str) -> Result<(Host, Uri), PatternError> {
-    let Some((scheme, rest)) = source.split_once("://") else { return Err(PatternError::Opaque) };
+    let Some((scheme, rest)) = source.split_once("://") else {
+        return Err(PatternError::Opaque);
+    };
     let (host, rest) = match (rest.strip_prefix("**."), rest.strip_prefix("*.")) {
         (Some(rest), _) => (Host::Labels, rest),
         (None, Some(rest)) => (Host::OneLabel, rest),
@@ -245,7 +274,9 @@ fn split(source: &str) -> Result<(Host, Uri), PatternError> {
     };
     let uri: Uri = format!("{scheme}://{rest}").parse()?;
     if !uri.is_canonical() {
-        let canonical = uri.canonical().replacen("://", &format!("://{wildcard}"), 1);
+        let canonical = uri
+            .canonical()
+            .replacen("://", &format!("://{wildcard}"), 1);
         return Err(PatternError::NotCanonical(canonical));
     }
     Ok((host, uri))
@@ -272,16 +303,25 @@ mod tests {
             ("", "a", false),
             ("é*", "éü", true),
         ] {
-            assert_eq!(Glob::new(pattern, ":/").unwrap().matches(text), expected, "{pattern} {text}");
+            assert_eq!(
+                Glob::new(pattern, ":/").unwrap().matches(text),
+                expected,
+                "{pattern} {text}"
+            );
         }
         assert_eq!(Glob::new("a***", ":").unwrap_err(), PatternError::Stars);
-        assert_eq!(Glob::new(&"*".repeat(2).repeat(200), ":").unwrap_err(), PatternError::TooLong);
+        assert_eq!(
+            Glob::new(&"*".repeat(2).repeat(200), ":").unwrap_err(),
+            PatternError::TooLong
+        );
     }
 
     #[test]
     fn many_stars_cost_no_more_than_their_number() {
         let pattern = Glob::new(&"*a".repeat(100), "").unwrap();
-        assert!(!pattern.matches(&"a".repeat(50_000).replace("aaaaa", "aaaab")) || pattern.matches("a"));
+        assert!(
+            !pattern.matches(&"a".repeat(50_000).replace("aaaaa", "aaaab")) || pattern.matches("a")
+        );
     }
 
     #[test]
@@ -313,8 +353,14 @@ mod tests {
             ("https://*.com", E::HostWildcard),
             ("https://*/x", E::HostWildcard),
             ("http*://a.b/x", E::HostWildcard),
-            ("https://A.example.com:443/x", E::NotCanonical("https://a.example.com/x".into())),
-            ("https://*.Example.com/x", E::NotCanonical("https://*.example.com/x".into())),
+            (
+                "https://A.example.com:443/x",
+                E::NotCanonical("https://a.example.com/x".into()),
+            ),
+            (
+                "https://*.Example.com/x",
+                E::NotCanonical("https://*.example.com/x".into()),
+            ),
             ("https://a.b/x?y", E::Query),
             ("https://a.b/x#y", E::Uri(UriError::Fragment)),
             ("https://a.b/x/*", E::PathWildcard),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::context::ExchangeContext;
+use crate::context::{Attributes, ExchangeContext};
 use crate::oauth::claims::{ClaimDeclaration, ClaimType, ClaimValue};
 use crate::oauth::id::{ClientId, IssuerAlias};
 use crate::oauth::target::ResourceRegistry;
@@ -109,8 +109,14 @@ impl Value<'_> {
             Self::Int(number) => number.into(),
             Self::Bool(truth) => truth.into(),
             Self::Uri(uri) => uri.raw().into(),
-            Self::Set(set) => set.iter().map(|item| serde_json::Value::from(&**item)).collect(),
-            Self::Uris(uris) => uris.iter().map(|uri| serde_json::Value::from(uri.raw())).collect(),
+            Self::Set(set) => set
+                .iter()
+                .map(|item| serde_json::Value::from(&**item))
+                .collect(),
+            Self::Uris(uris) => uris
+                .iter()
+                .map(|uri| serde_json::Value::from(uri.raw()))
+                .collect(),
         }
     }
 }
@@ -259,7 +265,12 @@ pub static ATTRIBUTES: &[Attribute] = &[
         optional: true,
         separators: "",
         doc: "`requested_token_type`, where it was sent",
-        get: |c| c.request.requested_token_type.as_ref().map(|t| Value::Text(t.name())),
+        get: |c| {
+            c.request
+                .requested_token_type
+                .as_ref()
+                .map(|t| Value::Text(t.name()))
+        },
     },
     Attribute {
         path: "request.scope",
@@ -384,6 +395,8 @@ pub struct ClientSchema {
     pub id: ClientId,
     /// Its id and identifiers.
     pub names: BTreeSet<Arc<str>>,
+    /// Its attributes.
+    pub attributes: Attributes,
 }
 
 /// A processor, as far as policies may speak of it.
@@ -421,6 +434,10 @@ mod tests {
         let paths: BTreeSet<&str> = ATTRIBUTES.iter().map(|a| a.path).collect();
         assert_eq!(paths.len(), ATTRIBUTES.len());
         assert!(ATTRIBUTES.iter().all(|a| !a.doc.is_empty()));
-        assert!(ATTRIBUTES.iter().all(|a| LATER.iter().all(|(later, _)| a.path != *later)));
+        assert!(
+            ATTRIBUTES
+                .iter()
+                .all(|a| LATER.iter().all(|(later, _)| a.path != *later))
+        );
     }
 }

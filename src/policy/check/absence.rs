@@ -10,7 +10,12 @@ use crate::policy::rule::{Atom, Condition, Operand, Test};
 use crate::policy::syntax::ast::ItemKind;
 
 /// Reports every unguarded occurrence, and what a deny should not rest on.
-pub fn check(condition: &Condition, kind: ItemKind, optional: impl Fn(&str) -> bool, problems: &mut Diagnostics) {
+pub fn check(
+    condition: &Condition,
+    kind: ItemKind,
+    optional: impl Fn(&str) -> bool,
+    problems: &mut Diagnostics,
+) {
     walk(condition, kind, &optional, &mut Vec::new(), problems);
 }
 
@@ -27,13 +32,20 @@ fn walk(
             let wants_absent = matches!(condition, Condition::Any(_));
             let before = guarded.len();
             for part in parts {
-                if let Condition::Atom(Atom { left, test: Test::Present, negated, .. }) = part
+                if let Condition::Atom(Atom {
+                    left,
+                    test: Test::Present,
+                    negated,
+                    ..
+                }) = part
                     && *negated == wants_absent
                 {
                     guarded.push(left.attribute.path());
                 }
             }
-            parts.iter().for_each(|part| walk(part, kind, optional, guarded, problems));
+            parts
+                .iter()
+                .for_each(|part| walk(part, kind, optional, guarded, problems));
             guarded.truncate(before);
         }
         Condition::Atom(atom) => {
@@ -50,7 +62,10 @@ fn walk(
             if !fails_open {
                 return;
             }
-            for path in operands(atom).into_iter().filter(|path| optional(path) && !guarded.contains(path)) {
+            for path in operands(atom)
+                .into_iter()
+                .filter(|path| optional(path) && !guarded.contains(path))
+            {
                 let (what, then) = match kind {
                     ItemKind::Rule => ("rule", "this holds, so the rule would let it pass"),
                     ItemKind::Deny => ("deny", "this does not hold, so the deny would not fire"),
@@ -94,7 +109,10 @@ fn operands(atom: &Atom) -> Vec<String> {
 
 /// A deny should stay true when a request asks for more (monotone deny).
 fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
-    let of_request = matches!(atom.left.attribute.path().as_str(), "resource" | "audience" | "scope" | "request.scope");
+    let of_request = matches!(
+        atom.left.attribute.path().as_str(),
+        "resource" | "audience" | "scope" | "request.scope"
+    );
     let falsifiable = match atom.test {
         Test::Only(_) | Test::SetEquals(_) => !atom.negated,
         Test::Has(_) | Test::HasAttribute(_) | Test::Present => atom.negated,

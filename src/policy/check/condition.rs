@@ -27,41 +27,81 @@ impl Checker<'_> {
     ) -> Option<Condition> {
         let parts: Option<Vec<Condition>> = {
             // Every condition is looked at, so that all problems are reported.
-            let parts: Vec<_> = conditions.iter().map(|c| self.condition(c, issuers, false)).collect();
+            let parts: Vec<_> = conditions
+                .iter()
+                .map(|c| self.condition(c, issuers, false))
+                .collect();
             parts.into_iter().collect()
         };
         let whole = flatten(Condition::All(parts?));
-        absence::check(&whole, kind, |path| self.optional(path, issuers), &mut self.problems);
+        let mut found = crate::diagnostic::Diagnostics::default();
+        absence::check(
+            &whole,
+            kind,
+            |path| self.optional(path, issuers),
+            &mut found,
+        );
+        self.problems.extend(found);
         Some(whole)
     }
 
     fn optional(&self, path: &str, issuers: &[usize]) -> bool {
-        let text = Text { value: Arc::from(path), span: Span::new(&Arc::from(""), 0..0) };
-        let mut quiet = Checker { schema: self.schema, problems: crate::diagnostic::Diagnostics::default() };
-        quiet.resolve(&text, issuers).is_some_and(|resolved| resolved.optional)
+        let text = Text {
+            value: Arc::from(path),
+            span: Span::new(&Arc::from(""), 0..0),
+        };
+        let mut quiet = Checker {
+            schema: self.schema,
+            problems: crate::diagnostic::Diagnostics::default(),
+        };
+        quiet
+            .resolve(&text, issuers)
+            .is_some_and(|resolved| resolved.optional)
     }
 
-    fn condition(&mut self, condition: &ast::Condition, issuers: &[usize], negated: bool) -> Option<Condition> {
+    fn condition(
+        &mut self,
+        condition: &ast::Condition,
+        issuers: &[usize],
+        negated: bool,
+    ) -> Option<Condition> {
         match condition {
             ast::Condition::And(parts) | ast::Condition::Or(parts) => {
-                let parts: Vec<_> = parts.iter().map(|part| self.condition(part, issuers, negated)).collect();
+                let parts: Vec<_> = parts
+                    .iter()
+                    .map(|part| self.condition(part, issuers, negated))
+                    .collect();
                 let parts: Vec<Condition> = parts.into_iter().collect::<Option<_>>()?;
                 let all = matches!(condition, ast::Condition::And(_)) != negated;
-                Some(if all { Condition::All(parts) } else { Condition::Any(parts) })
+                Some(if all {
+                    Condition::All(parts)
+                } else {
+                    Condition::Any(parts)
+                })
             }
             ast::Condition::Not(inner) => self.condition(inner, issuers, !negated),
-            ast::Condition::Presence { present, path, span } => {
+            ast::Condition::Presence {
+                present,
+                path,
+                span,
+            } => {
                 let resolved = self.resolve(path, issuers)?;
                 if !resolved.optional {
                     let message = format!("`{}` is always present", path.value);
                     self.report(Diagnostic::warning("E0311", message).at(span));
                 }
-                let left = Operand { attribute: resolved.attribute, default: None };
+                let left = Operand {
+                    attribute: resolved.attribute,
+                    default: None,
+                };
                 Some(atom(left, Test::Present, *present == negated, span))
             }
-            ast::Condition::Comparison { left, operator, right, span } => {
-                self.comparison(left, operator, right, span, issuers, negated)
-            }
+            ast::Condition::Comparison {
+                left,
+                operator,
+                right,
+                span,
+            } => self.comparison(left, operator, right, span, issuers, negated),
         }
     }
 
@@ -75,7 +115,10 @@ impl Checker<'_> {
                     None => None,
                     Some(literal) => {
                         if !resolved.optional {
-                            let message = format!("`{}` is always present; the default is never used", path.value);
+                            let message = format!(
+                                "`{}` is always present; the default is never used",
+                                path.value
+                            );
                             self.report(Diagnostic::warning("E0311", message).at(&literal.span));
                         }
                         Some(self.constant(literal, resolved.ty)?)
@@ -98,7 +141,10 @@ impl Checker<'_> {
         let (left, right) = (self.side(left, issuers), self.side(right, issuers));
         let (left, right) = (left?, right?);
         let Side::Attribute(resolved, default, _) = left else {
-            let problem = Diagnostic::error("E0208", "the left side of a comparison must be an attribute");
+            let problem = Diagnostic::error(
+                "E0208",
+                "the left side of a comparison must be an attribute",
+            );
             let problem = match operator.value {
                 Operator::In => problem.help("write `SET has VALUE`"),
                 _ => problem.help("write the attribute first"),
@@ -113,7 +159,10 @@ impl Checker<'_> {
             other => (other, false),
         };
         let test = self.test(&resolved, positive, right, operator)?;
-        let left = Operand { attribute: resolved.attribute, default };
+        let left = Operand {
+            attribute: resolved.attribute,
+            default,
+        };
         Some(atom(left, test, complement != negated, span))
     }
 
@@ -134,17 +183,36 @@ impl Checker<'_> {
             }
             (Operator::Equal, Side::Attribute(other, default, span)) if !ty.is_set() => {
                 self.same_type(ty, other.ty, &span)?;
-                Some(Test::EqualsAttribute(Operand { attribute: other.attribute, default }))
+                Some(Test::EqualsAttribute(Operand {
+                    attribute: other.attribute,
+                    default,
+                }))
             }
-            (Operator::In, Side::List(items)) if !ty.is_set() => Some(Test::In(self.constants(&items, ty)?)),
-            (Operator::In, Side::Attribute(other, None, span)) if !ty.is_set() && other.ty.is_set() => {
+            (Operator::In, Side::List(items)) if !ty.is_set() => {
+                Some(Test::In(self.constants(&items, ty)?))
+            }
+            (Operator::In, Side::Attribute(other, None, span))
+                if !ty.is_set() && other.ty.is_set() =>
+            {
                 self.same_type(ty, element(other.ty), &span)?;
                 Some(Test::InAttribute(other.attribute))
             }
-            (Operator::Like, Side::Literal(Spanned { value: Literal::String(text), span })) => match ty {
+            (
+                Operator::Like,
+                Side::Literal(Spanned {
+                    value: Literal::String(text),
+                    span,
+                }),
+            ) => match ty {
                 Type::String => Some(Test::Like(self.glob(&text, &left.separators, &span)?)),
-                Type::Uri => Some(Test::LikeUri(self.uri_pattern(&text, UriPattern::like, &span)?)),
-                Type::Int | Type::Bool | Type::Set | Type::UriSet | Type::Name(_) => self.inapplicable(ty, written),
+                Type::Uri => Some(Test::LikeUri(self.uri_pattern(
+                    &text,
+                    UriPattern::like,
+                    &span,
+                )?)),
+                Type::Int | Type::Bool | Type::Set | Type::UriSet | Type::Name(_) => {
+                    self.inapplicable(ty, written)
+                }
             },
             (Operator::Under, right @ (Side::Literal(_) | Side::List(_))) if ty == Type::Uri => {
                 let literals = match right {
@@ -156,7 +224,11 @@ impl Checker<'_> {
                 for literal in &literals {
                     match &literal.value {
                         Literal::String(text) => {
-                            patterns.push(self.uri_pattern(text, UriPattern::under, &literal.span)?);
+                            patterns.push(self.uri_pattern(
+                                text,
+                                UriPattern::under,
+                                &literal.span,
+                            )?);
                         }
                         Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) => {
                             self.constant(literal, Type::Uri)?;
@@ -168,9 +240,14 @@ impl Checker<'_> {
             (Operator::Has, Side::Literal(literal)) if ty.is_set() => {
                 Some(Test::Has(self.constant(&literal, element(ty))?))
             }
-            (Operator::Has, Side::Attribute(other, default, span)) if ty.is_set() && !other.ty.is_set() => {
+            (Operator::Has, Side::Attribute(other, default, span))
+                if ty.is_set() && !other.ty.is_set() =>
+            {
                 self.same_type(element(ty), other.ty, &span)?;
-                Some(Test::HasAttribute(Operand { attribute: other.attribute, default }))
+                Some(Test::HasAttribute(Operand {
+                    attribute: other.attribute,
+                    default,
+                }))
             }
             (Operator::Only, Side::List(items)) if ty.is_set() => {
                 Some(Test::Only(self.constants(&items, element(ty))?))
@@ -180,14 +257,22 @@ impl Checker<'_> {
     }
 
     fn inapplicable(&mut self, ty: Type, operator: &Spanned<Operator>) -> Option<Test> {
-        let message = format!("`{}` does not apply to a {} like this", operator.value.text(), ty.name());
+        let message = format!(
+            "`{}` does not apply to a {} like this",
+            operator.value.text(),
+            ty.name()
+        );
         let help = match ty {
             Type::Set | Type::UriSet => "sets take `has VALUE`, `only [..]` and `== [..]`",
             Type::String => "strings take `==`, `!=`, `in [..]`, `like \"…\"`",
             Type::Uri => "URIs take `==`, `!=`, `in [..]`, `like \"…\"`, `under \"…\"`",
             Type::Int | Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
         };
-        self.report(Diagnostic::error("E0208", message).at(&operator.span).help(help));
+        self.report(
+            Diagnostic::error("E0208", message)
+                .at(&operator.span)
+                .help(help),
+        );
         None
     }
 
@@ -196,7 +281,11 @@ impl Checker<'_> {
         if left == right || (textual(left) && textual(right)) {
             return Some(());
         }
-        let message = format!("a {} cannot be compared with a {}", left.name(), right.name());
+        let message = format!(
+            "a {} cannot be compared with a {}",
+            left.name(),
+            right.name()
+        );
         self.report(Diagnostic::error("E0202", message).at(span));
         None
     }
@@ -233,7 +322,12 @@ impl Checker<'_> {
     /// A misspelled name would be a condition that silently never holds.
     fn name(&mut self, text: &str, names: Names, span: &Span) -> Option<()> {
         let known: Vec<&str> = match names {
-            Names::Issuer => self.schema.issuers.iter().map(|issuer| issuer.alias.as_str()).collect(),
+            Names::Issuer => self
+                .schema
+                .issuers
+                .iter()
+                .map(|issuer| issuer.alias.as_str())
+                .collect(),
             Names::AuthMethod => self.schema.auth_methods.clone(),
             Names::GrantType => self.schema.grant_types.clone(),
             Names::TokenType if text.contains(':') => return Some(()),
@@ -242,7 +336,10 @@ impl Checker<'_> {
         if known.contains(&text) {
             return Some(());
         }
-        let problem = Diagnostic::error("E0207", format!("`{text}` is no {}", Type::Name(names).name()));
+        let problem = Diagnostic::error(
+            "E0207",
+            format!("`{text}` is no {}", Type::Name(names).name()),
+        );
         self.report(problem.at(span).suggest(text, known));
         None
     }
@@ -256,7 +353,12 @@ fn element(ty: Type) -> Type {
 }
 
 fn atom(left: Operand, test: Test, negated: bool, span: &Span) -> Condition {
-    Condition::Atom(Atom { left, test, negated, span: span.clone() })
+    Condition::Atom(Atom {
+        left,
+        test,
+        negated,
+        span: span.clone(),
+    })
 }
 
 /// Joins nested `and`s and `or`s of the same kind.
@@ -273,7 +375,11 @@ fn flatten(condition: Condition) -> Condition {
                     other => out.push(other),
                 }
             }
-            if is_all { Condition::All(out) } else { Condition::Any(out) }
+            if is_all {
+                Condition::All(out)
+            } else {
+                Condition::Any(out)
+            }
         }
     }
 }

@@ -25,19 +25,36 @@ impl Checker<'_> {
         Headers {
             from: clauses.from.as_ref().and_then(|found| {
                 let list = found.value.as_ref()?;
-                Some(Header { value: self.from(list), span: found.span.clone() })
+                Some(Header {
+                    value: self.from(list),
+                    span: found.span.clone(),
+                })
             }),
             by: clauses.by.as_ref().and_then(|found| {
                 let matcher = found.value.as_ref()?;
-                Some(Header { value: self.clients(matcher), span: found.span.clone() })
+                Some(Header {
+                    value: self.clients(matcher),
+                    span: found.span.clone(),
+                })
             }),
             to: clauses.to.as_ref().map(|found| {
-                let value = found.value.iter().filter_map(|form| self.targets(form)).collect();
-                Header { value, span: found.span.clone() }
+                let value = found
+                    .value
+                    .iter()
+                    .filter_map(|form| self.targets(form))
+                    .collect();
+                Header {
+                    value,
+                    span: found.span.clone(),
+                }
             }),
             actor: clauses.actor.as_ref().map(|found| {
                 if let ActorForm::Token(word, aliases) = found.value {
-                    self.not_in_this_build(&format!("actor {}", word.value), "delegation", found.span);
+                    self.not_in_this_build(
+                        &format!("actor {}", word.value),
+                        "delegation",
+                        found.span,
+                    );
                     aliases.iter().for_each(|alias| self.issuer_exists(alias));
                 }
                 found.span.clone()
@@ -45,23 +62,38 @@ impl Checker<'_> {
             via: match &clauses.via {
                 Some(found) => {
                     self.grant_type(found.value);
-                    Some(Header { value: Arc::clone(&found.value.value), span: found.span.clone() })
+                    Some(Header {
+                        value: Arc::clone(&found.value.value),
+                        span: found.span.clone(),
+                    })
                 }
-                None => default("token_exchange").map(|v| Header { value: Arc::from(v), span: name.clone() }),
+                None => default("token_exchange").map(|v| Header {
+                    value: Arc::from(v),
+                    span: name.clone(),
+                }),
             },
             issue: match &clauses.issue {
-                Some(found) => self
-                    .token_type(found.value)
-                    .map(|value| Header { value, span: found.span.clone() }),
-                None => default("").map(|_| Header { value: TokenType::AccessToken, span: name.clone() }),
+                Some(found) => self.token_type(found.value).map(|value| Header {
+                    value,
+                    span: found.span.clone(),
+                }),
+                None => default("").map(|_| Header {
+                    value: TokenType::AccessToken,
+                    span: name.clone(),
+                }),
             },
         }
     }
 
     fn issuer_exists(&mut self, alias: &Text) {
-        let known = self.schema.issuers.iter().map(|issuer| issuer.alias.as_str());
+        let known = self
+            .schema
+            .issuers
+            .iter()
+            .map(|issuer| issuer.alias.as_str());
         if known.clone().all(|name| name != &*alias.value) {
-            let problem = Diagnostic::error("E0207", format!("no issuer is called `{}`", alias.value));
+            let problem =
+                Diagnostic::error("E0207", format!("no issuer is called `{}`", alias.value));
             let problem = problem.at(&alias.span).suggest(&alias.value, known);
             self.report(problem.help("issuers are declared under `issuers:` in cambist.yaml"));
         }
@@ -71,12 +103,21 @@ impl Checker<'_> {
         let mut out: Vec<FromIssuer> = Vec::new();
         for issuer in list {
             self.issuer_exists(&issuer.alias);
-            let token_type = issuer.token_type.as_ref().and_then(|text| self.token_type(text));
-            let schema = self.schema.issuers.iter().find(|s| s.alias.as_str() == &*issuer.alias.value);
-            if let (Some(schema), Some(wanted), Some(text)) = (schema, &token_type, &issuer.token_type)
+            let token_type = issuer
+                .token_type
+                .as_ref()
+                .and_then(|text| self.token_type(text));
+            let schema = self
+                .schema
+                .issuers
+                .iter()
+                .find(|s| s.alias.as_str() == &*issuer.alias.value);
+            if let (Some(schema), Some(wanted), Some(text)) =
+                (schema, &token_type, &issuer.token_type)
                 && !schema.token_types.contains(wanted)
             {
-                let problem = Diagnostic::error("E0610", format!("`{}` gives no `{wanted}`", schema.alias));
+                let problem =
+                    Diagnostic::error("E0610", format!("`{}` gives no `{wanted}`", schema.alias));
                 let accepted = schema.token_types.iter().map(TokenType::name);
                 self.report(problem.at(&text.span).suggest(wanted.name(), accepted));
             }
@@ -95,11 +136,19 @@ impl Checker<'_> {
     fn clients(&mut self, matcher: &ast::Matcher) -> Clients {
         match matcher.kind {
             MatchKind::Like => Clients::Like(self.globs(&matcher.strings, "")),
-            MatchKind::Equal => {
-                Clients::Ids(matcher.strings.iter().filter_map(|text| self.client(text)).collect())
-            }
+            MatchKind::Equal => Clients::Ids(
+                matcher
+                    .strings
+                    .iter()
+                    .filter_map(|text| self.client(text))
+                    .collect(),
+            ),
             MatchKind::Under => {
-                self.misused("under", "clients are compared with `client \"ID\"` or `client like \"…\"`", matcher);
+                self.misused(
+                    "under",
+                    "clients are compared with `client \"ID\"` or `client like \"…\"`",
+                    matcher,
+                );
                 Clients::Ids(BTreeSet::new())
             }
         }
@@ -107,10 +156,19 @@ impl Checker<'_> {
 
     /// A client's id, by its id or one of its identifiers.
     fn client(&mut self, text: &Text) -> Option<ClientId> {
-        let found = self.schema.clients.iter().find(|client| client.names.contains(&text.value));
+        let found = self
+            .schema
+            .clients
+            .iter()
+            .find(|client| client.names.contains(&text.value));
         if found.is_none() {
-            let names = self.schema.clients.iter().flat_map(|client| client.names.iter().map(|name| &**name));
-            let problem = Diagnostic::error("E0207", format!("no client is called `{}`", text.value));
+            let names = self
+                .schema
+                .clients
+                .iter()
+                .flat_map(|client| client.names.iter().map(|name| &**name));
+            let problem =
+                Diagnostic::error("E0207", format!("no client is called `{}`", text.value));
             let problem = problem.at(&text.span).suggest(&text.value, names);
             self.report(problem.help("clients are declared under `clients:` in cambist.yaml"));
         }
@@ -125,9 +183,17 @@ impl Checker<'_> {
         };
         let (mut resource, mut audience) = (None, None);
         for part in parts {
-            let repeated = if part.resource { resource.is_some() } else { audience.is_some() };
+            let repeated = if part.resource {
+                resource.is_some()
+            } else {
+                audience.is_some()
+            };
             if repeated {
-                let word = if part.resource { "resource" } else { "audience" };
+                let word = if part.resource {
+                    "resource"
+                } else {
+                    "audience"
+                };
                 let message = format!("`{word}` is written twice in one `to`");
                 let problem = Diagnostic::error("E0121", message).at(&part.span);
                 self.report(problem.help("give a list: `[\"a\", \"b\"]`"));
@@ -143,22 +209,38 @@ impl Checker<'_> {
 
     fn resource(&mut self, matcher: &ast::Matcher) -> ResourceMatch {
         match matcher.kind {
-            MatchKind::Equal => {
-                ResourceMatch::Equal(matcher.strings.iter().filter_map(|text| self.uri(&text.value, &text.span)).collect())
+            MatchKind::Equal => ResourceMatch::Equal(
+                matcher
+                    .strings
+                    .iter()
+                    .filter_map(|text| self.uri(&text.value, &text.span))
+                    .collect(),
+            ),
+            MatchKind::Under => {
+                ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::under))
             }
-            MatchKind::Under => ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::under)),
-            MatchKind::Like => ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::like)),
+            MatchKind::Like => {
+                ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::like))
+            }
         }
     }
 
     fn audience(&mut self, matcher: &ast::Matcher) -> AudienceMatch {
         match matcher.kind {
             MatchKind::Like => AudienceMatch::Like(self.globs(&matcher.strings, ":/")),
-            MatchKind::Equal => {
-                AudienceMatch::Equal(matcher.strings.iter().map(|text| Arc::clone(&text.value)).collect())
-            }
+            MatchKind::Equal => AudienceMatch::Equal(
+                matcher
+                    .strings
+                    .iter()
+                    .map(|text| Arc::clone(&text.value))
+                    .collect(),
+            ),
             MatchKind::Under => {
-                self.misused("under", "an audience is a name; use `audience \"…\"` or `audience like \"…\"`", matcher);
+                self.misused(
+                    "under",
+                    "an audience is a name; use `audience \"…\"` or `audience like \"…\"`",
+                    matcher,
+                );
                 AudienceMatch::Equal(BTreeSet::new())
             }
         }
@@ -172,11 +254,16 @@ impl Checker<'_> {
     }
 
     fn globs(&mut self, strings: &[Text], separators: &str) -> Vec<Glob> {
-        strings.iter().filter_map(|text| self.glob(&text.value, separators, &text.span)).collect()
+        strings
+            .iter()
+            .filter_map(|text| self.glob(&text.value, separators, &text.span))
+            .collect()
     }
 
     pub(super) fn glob(&mut self, text: &str, separators: &str, span: &Span) -> Option<Glob> {
-        Glob::new(text, separators).map_err(|error| self.pattern_error(&error, span)).ok()
+        Glob::new(text, separators)
+            .map_err(|error| self.pattern_error(&error, span))
+            .ok()
     }
 
     fn uri_patterns(
@@ -184,7 +271,10 @@ impl Checker<'_> {
         strings: &[Text],
         parse: fn(&str) -> Result<UriPattern, PatternError>,
     ) -> Vec<UriPattern> {
-        strings.iter().filter_map(|text| self.uri_pattern(&text.value, parse, &text.span)).collect()
+        strings
+            .iter()
+            .filter_map(|text| self.uri_pattern(&text.value, parse, &text.span))
+            .collect()
     }
 
     pub(super) fn uri_pattern(
@@ -193,7 +283,9 @@ impl Checker<'_> {
         parse: fn(&str) -> Result<UriPattern, PatternError>,
         span: &Span,
     ) -> Option<UriPattern> {
-        parse(text).map_err(|error| self.pattern_error(&error, span)).ok()
+        parse(text)
+            .map_err(|error| self.pattern_error(&error, span))
+            .ok()
     }
 
     fn pattern_error(&mut self, error: &PatternError, span: &Span) {
@@ -216,9 +308,15 @@ impl Checker<'_> {
             Ok(uri) if uri.is_canonical() => return Some(uri),
             Ok(uri) => {
                 let problem = Diagnostic::error("E0210", "the URI is not canonical");
-                self.report(problem.at(span).help(format!("write `{}`", uri.canonical())));
+                self.report(
+                    problem
+                        .at(span)
+                        .help(format!("write `{}`", uri.canonical())),
+                );
             }
-            Err(error) => self.report(Diagnostic::error("E0211", format!("`{text}` {error}")).at(span)),
+            Err(error) => {
+                self.report(Diagnostic::error("E0211", format!("`{text}` {error}")).at(span))
+            }
         }
         None
     }
@@ -227,7 +325,8 @@ impl Checker<'_> {
         match TokenType::from_name(&text.value) {
             Ok(token_type) => Some(token_type),
             Err(error) => {
-                let problem = Diagnostic::error("E0207", format!("`{}` {error}", text.value)).at(&text.span);
+                let problem =
+                    Diagnostic::error("E0207", format!("`{}` {error}", text.value)).at(&text.span);
                 self.report(problem.suggest(&text.value, TokenType::names()));
                 None
             }
@@ -236,10 +335,19 @@ impl Checker<'_> {
 
     fn grant_type(&mut self, text: &Text) {
         if LATER_GRANTS.contains(&&*text.value) {
-            self.not_in_this_build(&format!("via {}", text.value), "another grant type", &text.span);
+            self.not_in_this_build(
+                &format!("via {}", text.value),
+                "another grant type",
+                &text.span,
+            );
         } else if !self.schema.grant_types.contains(&&*text.value) {
-            let problem = Diagnostic::error("E0207", format!("no grant type is called `{}`", text.value));
-            self.report(problem.at(&text.span).suggest(&text.value, self.schema.grant_types.iter().copied()));
+            let problem =
+                Diagnostic::error("E0207", format!("no grant type is called `{}`", text.value));
+            self.report(
+                problem
+                    .at(&text.span)
+                    .suggest(&text.value, self.schema.grant_types.iter().copied()),
+            );
         }
     }
 }

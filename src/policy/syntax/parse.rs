@@ -8,8 +8,8 @@ use pest::error::{ErrorVariant, InputLocation};
 use pest::iterators::Pair;
 
 use super::ast::{
-    ActorForm, Clause, Condition, File, IssuerRef, Item, ItemKind, Literal, MatchKind, Matcher, Operand, Operator,
-    Parameter, Spanned, Target, TargetsForm, Text, Value,
+    ActorForm, Clause, Condition, File, IssuerRef, Item, ItemKind, Literal, MatchKind, Matcher,
+    Operand, Operator, Parameter, Spanned, Target, TargetsForm, Text, Value,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 
@@ -35,15 +35,22 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
     static LIMIT: Once = Once::new();
     LIMIT.call_once(|| pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT)));
     check_limits(file, text)?;
-    let mut pairs = Grammar::parse(Rule::file, text).map_err(|error| explain(file, text, &error))?;
-    let mut builder = Builder { file, problems: Diagnostics::default() };
+    let mut pairs =
+        Grammar::parse(Rule::file, text).map_err(|error| explain(file, text, &error))?;
+    let mut builder = Builder {
+        file,
+        problems: Diagnostics::default(),
+    };
     let tree = pairs.next().and_then(|pair| builder.file(pair));
     match tree {
         Some(tree) if !builder.problems.has_errors() => Ok(tree),
         _ if builder.problems.has_errors() => Err(builder.problems),
-        _ => Err(Diagnostic::error("E0100", "the grammar and the tree builder disagree about this file")
-            .at(&Span::new(file, 0..text.len()))
-            .into()),
+        _ => Err(Diagnostic::error(
+            "E0100",
+            "the grammar and the tree builder disagree about this file",
+        )
+        .at(&Span::new(file, 0..text.len()))
+        .into()),
     }
 }
 
@@ -67,7 +74,9 @@ fn check_limits(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
                 depth += 1;
                 if depth > MAX_NESTING {
                     let message = format!("nested more than {MAX_NESTING} levels deep");
-                    return Err(Diagnostic::error("E0101", message).at(&at(index..index + 1)).into());
+                    return Err(Diagnostic::error("E0101", message)
+                        .at(&at(index..index + 1))
+                        .into());
                 }
             }
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
@@ -90,7 +99,10 @@ impl Builder<'_> {
     }
 
     fn text(&self, pair: &Pair<'_, Rule>) -> Text {
-        Spanned { value: Arc::from(pair.as_str()), span: self.span(pair) }
+        Spanned {
+            value: Arc::from(pair.as_str()),
+            span: self.span(pair),
+        }
     }
 
     fn string(&self, pair: Pair<'_, Rule>) -> Text {
@@ -101,7 +113,10 @@ impl Builder<'_> {
         while let Some(c) = rest.next() {
             out.extend(if c == '\\' { rest.next() } else { Some(c) });
         }
-        Spanned { value: Arc::from(out), span }
+        Spanned {
+            value: Arc::from(out),
+            span,
+        }
     }
 
     fn file(&mut self, pair: Pair<'_, Rule>) -> Option<File> {
@@ -115,7 +130,10 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        Some(File { module: module?, items })
+        Some(File {
+            module: module?,
+            items,
+        })
     }
 
     fn header(&mut self, pair: Pair<'_, Rule>) -> Option<Text> {
@@ -123,8 +141,12 @@ impl Builder<'_> {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::version if part.as_str() != "1" => {
-                    let message = format!("this build reads version 1 of the policy language, not {}", part.as_str());
-                    self.problems.push(Diagnostic::error("E0102", message).at(&self.span(&part)));
+                    let message = format!(
+                        "this build reads version 1 of the policy language, not {}",
+                        part.as_str()
+                    );
+                    self.problems
+                        .push(Diagnostic::error("E0102", message).at(&self.span(&part)));
                 }
                 Rule::name => module = Some(self.text(&part)),
                 _ => {}
@@ -145,7 +167,12 @@ impl Builder<'_> {
                 _ => clauses.extend(self.clause(part).map(|value| Spanned { value, span: at })),
             }
         }
-        Some(Item { kind, name: name?, clauses, span })
+        Some(Item {
+            kind,
+            name: name?,
+            clauses,
+            span,
+        })
     }
 
     fn clause(&mut self, pair: Pair<'_, Rule>) -> Option<Clause> {
@@ -155,25 +182,35 @@ impl Builder<'_> {
         Some(match production {
             Rule::from => match inner.peek()?.as_rule() {
                 Rule::any_issuer => Clause::From(None),
-                _ => Clause::From(Some(inner.filter_map(|issuer| self.issuer(issuer)).collect())),
+                _ => Clause::From(Some(
+                    inner.filter_map(|issuer| self.issuer(issuer)).collect(),
+                )),
             },
             Rule::by => match inner.next()? {
                 any if any.as_rule() == Rule::any_client => Clause::By(None),
                 _word => Clause::By(Some(self.matcher(inner.next()?)?)),
             },
             Rule::to => Clause::To(
-                inner.filter(|p| p.as_rule() == Rule::targets).filter_map(|targets| self.targets(targets)).collect(),
+                inner
+                    .filter(|p| p.as_rule() == Rule::targets)
+                    .filter_map(|targets| self.targets(targets))
+                    .collect(),
             ),
             Rule::actor => {
                 let form = self.actor_form(inner.next()?)?;
-                Clause::Actor { form, may_act_ignored: inner.next().map(|pair| self.span(&pair)) }
+                Clause::Actor {
+                    form,
+                    may_act_ignored: inner.next().map(|pair| self.span(&pair)),
+                }
             }
             Rule::via => Clause::Via(self.text(&inner.next()?)),
             Rule::issue => Clause::Issue(self.token_type(inner.next()?)?),
             Rule::when => Clause::When(self.condition(inner.next()?)?),
             Rule::use_ => Clause::Use {
                 processor: self.text(&inner.next()?),
-                parameters: inner.filter_map(|parameter| self.parameter(parameter)).collect(),
+                parameters: inner
+                    .filter_map(|parameter| self.parameter(parameter))
+                    .collect(),
             },
             Rule::because => Clause::Because(self.string(inner.next()?)),
             Rule::tell => Clause::Tell(self.string(inner.next()?)),
@@ -191,7 +228,11 @@ impl Builder<'_> {
 
     fn token_type(&mut self, pair: Pair<'_, Rule>) -> Option<Text> {
         let inner = pair.into_inner().next()?;
-        Some(if inner.as_rule() == Rule::string { self.string(inner) } else { self.text(&inner) })
+        Some(if inner.as_rule() == Rule::string {
+            self.string(inner)
+        } else {
+            self.text(&inner)
+        })
     }
 
     fn matcher(&mut self, pair: Pair<'_, Rule>) -> Option<Matcher> {
@@ -201,7 +242,12 @@ impl Builder<'_> {
             match part.as_rule() {
                 Rule::match_kind if part.as_str().starts_with("under") => kind = MatchKind::Under,
                 Rule::match_kind => kind = MatchKind::Like,
-                _ => strings = part.into_inner().map(|string| self.string(string)).collect(),
+                _ => {
+                    strings = part
+                        .into_inner()
+                        .map(|string| self.string(string))
+                        .collect()
+                }
             }
         }
         Some(Matcher { kind, strings })
@@ -217,7 +263,11 @@ impl Builder<'_> {
                     let span = self.span(&part);
                     let mut inner = part.into_inner();
                     let resource = inner.next()?.as_str().starts_with("resource");
-                    parts.push(Target { resource, matcher: self.matcher(inner.next()?)?, span });
+                    parts.push(Target {
+                        resource,
+                        matcher: self.matcher(inner.next()?)?,
+                        span,
+                    });
                 }
             }
         }
@@ -232,7 +282,10 @@ impl Builder<'_> {
             Rule::w_client => ActorForm::Client,
             _ => ActorForm::Token(
                 self.text(&word),
-                inner.filter(|p| p.as_rule() == Rule::name).map(|name| self.text(&name)).collect(),
+                inner
+                    .filter(|p| p.as_rule() == Rule::name)
+                    .map(|name| self.text(&name))
+                    .collect(),
             ),
         })
     }
@@ -243,7 +296,12 @@ impl Builder<'_> {
         let mut shown: Vec<String> = Vec::new();
         let (mut ands, mut ors) = (0, 0);
         for part in pair.into_inner() {
-            shown.push(part.as_str().split_whitespace().collect::<Vec<_>>().join(" "));
+            shown.push(
+                part.as_str()
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
             match part.as_rule() {
                 Rule::connective if part.as_str().starts_with("and") => ands += 1,
                 Rule::connective => ors += 1,
@@ -251,7 +309,9 @@ impl Builder<'_> {
             }
         }
         if ands > 0 && ors > 0 {
-            let problem = Diagnostic::error("E0110", "`and` and `or` are mixed without parentheses").at(&span);
+            let problem =
+                Diagnostic::error("E0110", "`and` and `or` are mixed without parentheses")
+                    .at(&span);
             let reading = |loose: &str| {
                 let groups = shown.split(|word| word == loose).map(|group| match group {
                     [one] => one.clone(),
@@ -283,22 +343,39 @@ impl Builder<'_> {
                 Rule::presence => {
                     let mut inner = part.into_inner();
                     let present = inner.next()?.as_rule() == Rule::w_present;
-                    condition = Some(Condition::Presence { present, path: self.text(&inner.next()?), span });
+                    condition = Some(Condition::Presence {
+                        present,
+                        path: self.text(&inner.next()?),
+                        span,
+                    });
                 }
                 _ => {
                     let mut inner = part.into_inner();
                     let left = self.operand(inner.next()?)?;
                     let operator = self.operator(&inner.next()?)?;
                     let right = self.operand(inner.next()?)?;
-                    condition = Some(Condition::Comparison { left, operator, right, span });
+                    condition = Some(Condition::Comparison {
+                        left,
+                        operator,
+                        right,
+                        span,
+                    });
                 }
             }
         }
-        if negated { condition.map(|c| Condition::Not(Box::new(c))) } else { condition }
+        if negated {
+            condition.map(|c| Condition::Not(Box::new(c)))
+        } else {
+            condition
+        }
     }
 
     fn operator(&self, pair: &Pair<'_, Rule>) -> Option<Spanned<Operator>> {
-        let words = pair.as_str().split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = pair
+            .as_str()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         let all = [
             Operator::Equal,
             Operator::NotEqual,
@@ -311,7 +388,10 @@ impl Builder<'_> {
             Operator::Only,
         ];
         let value = all.into_iter().find(|operator| operator.text() == words)?;
-        Some(Spanned { value, span: self.span(pair) })
+        Some(Spanned {
+            value,
+            span: self.span(pair),
+        })
     }
 
     fn operand(&mut self, pair: Pair<'_, Rule>) -> Option<Operand> {
@@ -332,7 +412,9 @@ impl Builder<'_> {
     }
 
     fn literals(&mut self, list: Pair<'_, Rule>) -> Vec<Spanned<Literal>> {
-        list.into_inner().filter_map(|literal| self.literal(literal)).collect()
+        list.into_inner()
+            .filter_map(|literal| self.literal(literal))
+            .collect()
     }
 
     fn literal(&mut self, pair: Pair<'_, Rule>) -> Option<Spanned<Literal>> {
@@ -345,8 +427,12 @@ impl Builder<'_> {
             _ => match inner.as_str().parse() {
                 Ok(number) => Literal::Int(number),
                 Err(_) => {
-                    let message = format!("`{}` is outside the range of 64-bit integers", inner.as_str());
-                    self.problems.push(Diagnostic::error("E0103", message).at(&span));
+                    let message = format!(
+                        "`{}` is outside the range of 64-bit integers",
+                        inner.as_str()
+                    );
+                    self.problems
+                        .push(Diagnostic::error("E0103", message).at(&span));
                     return None;
                 }
             },
@@ -362,9 +448,15 @@ impl Builder<'_> {
             "h" => 3_600,
             _ => 86_400,
         };
-        let seconds = digits.parse::<i64>().ok().and_then(|count| count.checked_mul(factor));
+        let seconds = digits
+            .parse::<i64>()
+            .ok()
+            .and_then(|count| count.checked_mul(factor));
         if seconds.is_none() {
-            let problem = Diagnostic::error("E0103", format!("the duration `{}` is too long", pair.as_str()));
+            let problem = Diagnostic::error(
+                "E0103",
+                format!("the duration `{}` is too long", pair.as_str()),
+            );
             self.problems.push(problem.at(&self.span(pair)));
         }
         seconds
@@ -391,8 +483,21 @@ impl Builder<'_> {
 }
 
 /// Words of the language that later builds bring.
-const LATER: &[&str] =
-    &["overrides", "import", "list", "def", "test", "prove", "any", "all", "none", "count", "time", "is", "beyond"];
+const LATER: &[&str] = &[
+    "overrides",
+    "import",
+    "list",
+    "def",
+    "test",
+    "prove",
+    "any",
+    "all",
+    "none",
+    "count",
+    "time",
+    "is",
+    "beyond",
+];
 
 /// Slips that come from other languages, and what to write here.
 const SLIPS: &[(&str, &str)] = &[
@@ -416,12 +521,17 @@ fn explain(file: &Arc<str>, text: &str, error: &pest::error::Error<Rule>) -> Dia
         InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
     };
     let rest = text.get(start..).unwrap_or_default();
-    let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+    let length = rest
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+        .unwrap_or(rest.len());
     let length = length.max(rest.chars().next().map_or(0, char::len_utf8));
     let word = rest.get(..length).unwrap_or_default();
     let span = Span::new(file, start..start + length);
     let mut wanted: Vec<&str> = match &error.variant {
-        ErrorVariant::ParsingError { positives, .. } => positives.iter().map(|production| words(*production)).collect(),
+        ErrorVariant::ParsingError { positives, .. } => positives
+            .iter()
+            .map(|production| words(*production))
+            .collect(),
         ErrorVariant::CustomError { message } => {
             let message = format!("the file cannot be parsed: {message}");
             return Diagnostic::error("E0101", message).at(&span).into();
@@ -444,8 +554,18 @@ fn explain(file: &Arc<str>, text: &str, error: &pest::error::Error<Rule>) -> Dia
     } else if let Some((_, advice)) = SLIPS.iter().find(|(slip, _)| rest.starts_with(slip)) {
         problem = problem.help(*advice);
     } else if LATER.contains(&word) {
-        problem = problem.help(format!("`{word}` is a word of the language that this build does not have"));
-    } else if rest.starts_with('"') && !rest.lines().next().unwrap_or_default().get(1..).unwrap_or_default().contains('"') {
+        problem = problem.help(format!(
+            "`{word}` is a word of the language that this build does not have"
+        ));
+    } else if rest.starts_with('"')
+        && !rest
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .get(1..)
+            .unwrap_or_default()
+            .contains('"')
+    {
         problem = problem.help("the string is not closed on its line");
     }
     problem.into()

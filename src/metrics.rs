@@ -1,0 +1,245 @@
+//! Every metric, in one table. The only file that names `prometheus`.
+//!
+//! Label values come from closed sets: this build's words, or names of the loaded configuration. None
+//! is taken from a request.
+
+use prometheus::{
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+};
+
+/// A metric, as the reference lists it.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+const EXCHANGES: Metric = Metric {
+    name: "cambist_exchanges_total",
+    labels: &["outcome", "reason", "processor"],
+    help: "Token exchange requests answered, by outcome, reason and selected processor.",
+};
+const DURATION: Metric = Metric {
+    name: "cambist_exchange_duration_seconds",
+    labels: &["outcome"],
+    help: "Time from the whole request to the answer.",
+};
+const AMBIGUOUS: Metric = Metric {
+    name: "cambist_policy_ambiguous_total",
+    labels: &[],
+    help: "Requests that two rules with different outcomes matched; refused.",
+};
+const RELOADS: Metric = Metric {
+    name: "cambist_config_reloads_total",
+    labels: &["result"],
+    help: "Loads of the configuration after the first, by result.",
+};
+const RELOAD_OK: Metric = Metric {
+    name: "cambist_config_last_reload_successful",
+    labels: &[],
+    help: "1 when what is on disk is what runs, 0 when the last change was rejected.",
+};
+const RELOAD_TIME: Metric = Metric {
+    name: "cambist_config_last_reload_success_timestamp_seconds",
+    labels: &[],
+    help: "When what runs was last found to be what is on disk.",
+};
+const POLICY: Metric = Metric {
+    name: "cambist_policy_rules",
+    labels: &["kind"],
+    help: "Rules and denies in the running policy set.",
+};
+const AUDIT: Metric = Metric {
+    name: "cambist_audit_failures_total",
+    labels: &["reason"],
+    help: "Answers withheld because their audit record could not be written.",
+};
+const CONNECTIONS: Metric = Metric {
+    name: "cambist_connections_total",
+    labels: &["result"],
+    help: "Connections to the token listener, accepted and turned away.",
+};
+const BUILD: Metric = Metric {
+    name: "cambist_build_info",
+    labels: &["version"],
+    help: "1, labelled with the version.",
+};
+
+/// All of them.
+pub static METRICS: &[&Metric] = &[
+    &EXCHANGES,
+    &DURATION,
+    &AMBIGUOUS,
+    &RELOADS,
+    &RELOAD_OK,
+    &RELOAD_TIME,
+    &POLICY,
+    &AUDIT,
+    &CONNECTIONS,
+    &BUILD,
+];
+
+/// The process's metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    exchanges: IntCounterVec,
+    duration: HistogramVec,
+    ambiguous: IntCounterVec,
+    reloads: IntCounterVec,
+    reload_ok: GaugeVec,
+    reload_time: GaugeVec,
+    policy: GaugeVec,
+    audit: IntCounterVec,
+    connections: IntCounterVec,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// When the table above is at odds with itself; a test builds one.
+    pub fn new() -> Result<Self, String> {
+        Self::build().map_err(|error| error.to_string())
+    }
+
+    fn build() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |metric: &Metric| -> Result<IntCounterVec, prometheus::Error> {
+            let vec = IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok(vec)
+        };
+        let gauge = |metric: &Metric| -> Result<GaugeVec, prometheus::Error> {
+            let vec = GaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok(vec)
+        };
+        let buckets = vec![
+            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+            1.0, 2.5, 5.0, 10.0,
+        ];
+        let duration = HistogramVec::new(
+            HistogramOpts::new(DURATION.name, DURATION.help).buckets(buckets),
+            DURATION.labels,
+        )?;
+        registry.register(Box::new(duration.clone()))?;
+        gauge(&BUILD)?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+        let metrics = Self {
+            exchanges: counter(&EXCHANGES)?,
+            duration,
+            ambiguous: counter(&AMBIGUOUS)?,
+            reloads: counter(&RELOADS)?,
+            reload_ok: gauge(&RELOAD_OK)?,
+            reload_time: gauge(&RELOAD_TIME)?,
+            policy: gauge(&POLICY)?,
+            audit: counter(&AUDIT)?,
+            connections: counter(&CONNECTIONS)?,
+            registry: registry.clone(),
+        };
+        // Series that an alert rests on exist from the start.
+        metrics.ambiguous.with_label_values::<&str>(&[]).inc_by(0);
+        metrics.reload_ok.with_label_values::<&str>(&[]).set(0.0);
+        metrics.reload_time.with_label_values::<&str>(&[]).set(0.0);
+        Ok(metrics)
+    }
+
+    /// One answered exchange. `processor` is empty where none was selected.
+    pub fn exchange(
+        &self,
+        outcome: &'static str,
+        reason: &'static str,
+        processor: &str,
+        seconds: f64,
+    ) {
+        self.exchanges
+            .with_label_values(&[outcome, reason, processor])
+            .inc();
+        self.duration.with_label_values(&[outcome]).observe(seconds);
+    }
+
+    /// One request that two rules with different outcomes matched.
+    pub fn ambiguous(&self) {
+        self.ambiguous.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// One load after the first: `applied`, `unchanged`, `rejected` or `needs_restart`.
+    pub fn reload(&self, result: &'static str) {
+        self.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// Whether what is on disk is what runs, and since when that is known (seconds since 1970).
+    pub fn in_step(&self, in_step: bool, now: i64) {
+        self.reload_ok
+            .with_label_values::<&str>(&[])
+            .set(f64::from(u8::from(in_step)));
+        if in_step {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "seconds fit a double until long after the year 9999"
+            )]
+            self.reload_time
+                .with_label_values::<&str>(&[])
+                .set(now as f64);
+        }
+    }
+
+    /// The size of the running policy set.
+    pub fn policy(&self, rules: usize, denies: usize) {
+        for (kind, count) in [("rule", rules), ("deny", denies)] {
+            #[expect(clippy::cast_precision_loss, reason = "a count of rules")]
+            self.policy.with_label_values(&[kind]).set(count as f64);
+        }
+    }
+
+    /// One answer withheld for want of an audit record.
+    pub fn audit_failure(&self, reason: &'static str) {
+        self.audit.with_label_values(&[reason]).inc();
+    }
+
+    /// One connection: `accepted` or `turned_away`.
+    pub fn connection(&self, result: &'static str) {
+        self.connections.with_label_values(&[result]).inc();
+    }
+
+    /// The text that Prometheus scrapes.
+    #[must_use]
+    pub fn scrape(&self) -> String {
+        let mut out = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            Ok(()) => String::from_utf8(out).unwrap_or_default(),
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_table_is_scraped_with_help() {
+        let metrics = Metrics::new().unwrap();
+        metrics.exchange("issued", "", "p", 0.001);
+        metrics.ambiguous();
+        metrics.reload("applied");
+        metrics.in_step(true, 1);
+        metrics.policy(1, 2);
+        metrics.audit_failure("busy");
+        metrics.connection("accepted");
+        let text = metrics.scrape();
+        for metric in METRICS {
+            assert!(
+                text.contains(&format!("# HELP {} {}", metric.name, metric.help)),
+                "{}",
+                metric.name
+            );
+        }
+    }
+}

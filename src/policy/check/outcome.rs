@@ -1,0 +1,481 @@
+//! `use`: the processor, what it can do, and the parameters that bound what is issued.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Checker, Clauses};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::oauth::id::ProcessorId;
+use crate::oauth::scope::Scopes;
+use crate::oauth::token_type::TokenType;
+use crate::policy::rule::{
+    Condition, Headers, Outcome, Piece, ResourceMatch, TargetsMatch, Template, Test,
+};
+use crate::policy::schema::{ProcessorSchema, Type};
+use crate::policy::syntax::ast::{self, Literal, Spanned, Text, Value};
+
+/// Parameters that mean the same for every processor.
+const OF_THE_LANGUAGE: [&str; 3] = ["audience", "scope", "lifetime"];
+/// Those that later builds bring.
+const LATER: [(&str, &str); 2] = [("act", "delegation"), ("bind", "sender-constrained tokens")];
+
+impl Checker<'_> {
+    pub(super) fn outcome(
+        &mut self,
+        clauses: &Clauses<'_>,
+        headers: &Headers,
+        issuers: &[usize],
+        when: Option<&Condition>,
+        item: &ast::Item,
+    ) -> Option<Outcome<ProcessorId>> {
+        let (name, parameters) = clauses.use_?;
+        let Some(processor) = self.schema.processors.get(&*name.value) else {
+            let known = self.schema.processors.keys().map(|known| &**known);
+            let problem =
+                Diagnostic::error("E0207", format!("no processor is called `{}`", name.value));
+            let problem = problem.at(&name.span).suggest(&name.value, known);
+            self.report(
+                problem.help("processors are declared under `processors:` in cambist.yaml"),
+            );
+            return None;
+        };
+        let issue = headers
+            .issue
+            .as_ref()
+            .map_or(TokenType::AccessToken, |header| header.value.clone());
+        self.capabilities(processor, &issue, headers, issuers, name);
+        let mut outcome = Outcome {
+            processor: name.value.parse().ok()?,
+            issue,
+            audience: None,
+            scope_ceiling: None,
+            lifetime: processor.lifetime.min(processor.max_lifetime),
+            carries_scope: processor.carries_scope,
+            parameters: BTreeMap::new(),
+        };
+        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+        for parameter in parameters {
+            if let Some(first) = seen.insert(&parameter.name.value, &parameter.name.span) {
+                let message = format!("`{}` is given twice", parameter.name.value);
+                let problem = Diagnostic::error("E0121", message).at(&parameter.name.span);
+                self.report(problem.related(first, "first given here"));
+            }
+            self.parameter(parameter, processor, issuers, when, &mut outcome);
+        }
+        self.audience_fits(&outcome, headers, item);
+        self.foreign_issuers(&outcome, issuers, name);
+        Some(outcome)
+    }
+
+    /// What the processor can take and make (LANGUAGE: capabilities need no solver).
+    fn capabilities(
+        &mut self,
+        processor: &ProcessorSchema,
+        issue: &TokenType,
+        headers: &Headers,
+        issuers: &[usize],
+        name: &Text,
+    ) {
+        if !processor.issues.contains(issue) {
+            let problem = Diagnostic::error(
+                "E0611",
+                format!("processor `{}` makes no `{issue}`", name.value),
+            );
+            let made = processor.issues.iter().map(TokenType::name);
+            self.report(problem.at(&name.span).suggest(issue.name(), made));
+        }
+        for issuer in issuers
+            .iter()
+            .filter_map(|index| self.schema.issuers.get(*index))
+        {
+            let narrowed: Vec<&TokenType> = headers
+                .from
+                .iter()
+                .flat_map(|header| &header.value)
+                .filter(|from| from.alias == issuer.alias)
+                .filter_map(|from| from.token_type.as_ref())
+                .collect();
+            let types = if narrowed.is_empty() {
+                issuer.token_types.iter().collect()
+            } else {
+                narrowed
+            };
+            for token_type in types.into_iter().filter(|t| !processor.accepts.contains(t)) {
+                let message = format!(
+                    "processor `{}` does not take the `{token_type}` of `{}`",
+                    name.value, issuer.alias
+                );
+                let problem = Diagnostic::error("E0612", message).at(&name.span);
+                self.problems
+                    .push(problem.help("narrow it: `from ALIAS as TYPE`"));
+            }
+        }
+    }
+
+    fn parameter(
+        &mut self,
+        parameter: &ast::Parameter,
+        processor: &ProcessorSchema,
+        issuers: &[usize],
+        when: Option<&Condition>,
+        outcome: &mut Outcome<ProcessorId>,
+    ) {
+        let name = &parameter.name;
+        match &*name.value {
+            "audience" => outcome.audience = self.audience_parameter(parameter),
+            "scope" => outcome.scope_ceiling = self.scope_parameter(parameter),
+            "lifetime" => {
+                if let Some(lifetime) = self.lifetime_parameter(parameter, processor) {
+                    outcome.lifetime = lifetime;
+                }
+            }
+            other => match processor
+                .parameters
+                .iter()
+                .find(|known| known.name == other)
+            {
+                Some(known) => {
+                    if let Some(template) = self.template_parameter(parameter, issuers, when) {
+                        outcome.parameters.insert(known.name, template);
+                    }
+                }
+                None => self.unknown_parameter(name, processor),
+            },
+        }
+    }
+
+    fn unknown_parameter(&mut self, name: &Text, processor: &ProcessorSchema) {
+        if let Some((_, needs)) = LATER.iter().find(|(later, _)| *later == &*name.value) {
+            self.not_in_this_build(&name.value, needs, &name.span);
+            return;
+        }
+        let known = OF_THE_LANGUAGE
+            .into_iter()
+            .chain(processor.parameters.iter().map(|p| p.name));
+        let problem = Diagnostic::error("E0601", format!("unknown parameter `{}`", name.value));
+        self.report(problem.at(&name.span).suggest(&name.value, known));
+    }
+
+    fn wrong_value(&mut self, span: &Span, message: &str) {
+        self.report(Diagnostic::error("E0602", message).at(span));
+    }
+
+    /// Constants, as a set of strings.
+    fn strings(&mut self, value: &Spanned<Value>, message: &str) -> Option<Vec<(Arc<str>, Span)>> {
+        let literals = match &value.value {
+            Value::List(items) => items.clone(),
+            Value::Literal(literal) => vec![Spanned {
+                value: literal.clone(),
+                span: value.span.clone(),
+            }],
+            Value::Path(_) | Value::AtMost(_) => {
+                self.wrong_value(&value.span, message);
+                return None;
+            }
+        };
+        let mut strings = Vec::new();
+        for literal in literals {
+            match literal.value {
+                Literal::String(text) => strings.push((text, literal.span)),
+                Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) => {
+                    self.wrong_value(&literal.span, message)
+                }
+            }
+        }
+        Some(strings)
+    }
+
+    fn audience_parameter(&mut self, parameter: &ast::Parameter) -> Option<BTreeSet<Arc<str>>> {
+        const MESSAGE: &str = "`audience` takes one string or a list of strings";
+        let [value] = parameter.values.as_slice() else {
+            self.wrong_value(&parameter.name.span, MESSAGE);
+            return None;
+        };
+        let strings = self.strings(value, MESSAGE)?;
+        if strings.is_empty() || strings.iter().any(|(text, _)| text.is_empty()) {
+            self.wrong_value(&value.span, "an audience must not be empty");
+        }
+        Some(strings.into_iter().map(|(text, _)| text).collect())
+    }
+
+    /// `requested & subject.scope & [..]`: the first two always hold; lists are a ceiling.
+    fn scope_parameter(&mut self, parameter: &ast::Parameter) -> Option<Scopes> {
+        const MESSAGE: &str =
+            "`scope` takes `requested`, `subject.scope` and lists of strings, joined with `&`";
+        let mut ceiling: Option<Scopes> = None;
+        for value in &parameter.values {
+            if let Value::Path(path) = &value.value
+                && matches!(&**path, "requested" | "subject.scope")
+            {
+                continue;
+            }
+            let strings = self.strings(value, MESSAGE)?;
+            let mut tokens = Vec::new();
+            for (text, span) in &strings {
+                if Scopes::is_token(text) {
+                    tokens.push(&**text);
+                } else {
+                    self.wrong_value(span, &format!("`{text}` is not a scope token"));
+                }
+            }
+            let Ok(listed) = Scopes::from_tokens(tokens) else {
+                self.wrong_value(&value.span, "too many scope tokens");
+                continue;
+            };
+            ceiling = Some(
+                ceiling.map_or_else(|| listed.clone(), |earlier| earlier.intersection(&listed)),
+            );
+        }
+        ceiling
+    }
+
+    /// `5m` sets the lifetime, `at_most 5m` lowers the processor's.
+    fn lifetime_parameter(
+        &mut self,
+        parameter: &ast::Parameter,
+        processor: &ProcessorSchema,
+    ) -> Option<i64> {
+        let seconds = match parameter.values.as_slice() {
+            [
+                Spanned {
+                    value: Value::AtMost(seconds),
+                    ..
+                },
+            ] => processor.lifetime.min(*seconds),
+            [
+                Spanned {
+                    value: Value::Literal(Literal::Duration(seconds)),
+                    ..
+                },
+            ] => *seconds,
+            _ => {
+                self.wrong_value(
+                    &parameter.name.span,
+                    "`lifetime` takes `5m` or `at_most 5m`",
+                );
+                return None;
+            }
+        };
+        let span = parameter
+            .values
+            .first()
+            .map_or(&parameter.name.span, |value| &value.span);
+        if seconds < 1 {
+            self.wrong_value(span, "a token must live for a second at least");
+        } else if seconds > processor.max_lifetime {
+            let message = format!(
+                "longer than the processor's `max_lifetime` of {}s",
+                processor.max_lifetime
+            );
+            self.report(Diagnostic::error("E0605", message).at(span));
+        }
+        Some(seconds)
+    }
+
+    fn template_parameter(
+        &mut self,
+        parameter: &ast::Parameter,
+        issuers: &[usize],
+        when: Option<&Condition>,
+    ) -> Option<Template> {
+        let [value] = parameter.values.as_slice() else {
+            self.wrong_value(&parameter.name.span, "this parameter takes one value");
+            return None;
+        };
+        let pieces = match &value.value {
+            Value::Path(path) => vec![self.piece(path, &value.span, issuers, when)?],
+            Value::Literal(Literal::String(text)) => {
+                self.template(text, &value.span, issuers, when)?
+            }
+            Value::Literal(_) | Value::List(_) | Value::AtMost(_) => {
+                self.wrong_value(
+                    &value.span,
+                    "this parameter takes an attribute or text with `${attribute}` in it",
+                );
+                return None;
+            }
+        };
+        if pieces.is_empty() {
+            self.wrong_value(&value.span, "this parameter must not be empty");
+        }
+        let adjacent = pieces
+            .windows(2)
+            .any(|w| matches!(w, [Piece::Attribute(_), Piece::Attribute(_)]));
+        if adjacent {
+            let message = "two attributes stand side by side: nothing would tell them apart";
+            self.report(
+                Diagnostic::error("E0603", message)
+                    .at(&value.span)
+                    .help("put a separator between them"),
+            );
+        }
+        Some(Template(pieces))
+    }
+
+    fn template(
+        &mut self,
+        text: &str,
+        span: &Span,
+        issuers: &[usize],
+        when: Option<&Condition>,
+    ) -> Option<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((path, tail)) = after.split_once('}') else {
+                self.wrong_value(span, "`${` is not closed with `}`");
+                return None;
+            };
+            if !before.is_empty() {
+                pieces.push(Piece::Text(Arc::from(before)));
+            }
+            pieces.push(self.piece(path, span, issuers, when)?);
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(Arc::from(rest)));
+        }
+        Some(pieces)
+    }
+
+    fn piece(
+        &mut self,
+        path: &str,
+        span: &Span,
+        issuers: &[usize],
+        when: Option<&Condition>,
+    ) -> Option<Piece> {
+        let text = Text {
+            value: Arc::from(path),
+            span: span.clone(),
+        };
+        let resolved = self.resolve(&text, issuers)?;
+        if resolved.ty.is_set() || resolved.ty == Type::Bool {
+            self.wrong_value(
+                span,
+                &format!(
+                    "`{path}` is a {}; this parameter takes text",
+                    resolved.ty.name()
+                ),
+            );
+        }
+        if resolved.optional && !when.is_some_and(|condition| guards(condition, path)) {
+            let message = format!("`{path}` may be absent, and then this parameter has no value");
+            let help = format!("add `when present {path}` to the rule");
+            self.report(Diagnostic::error("E0312", message).at(span).help(help));
+        }
+        Some(Piece::Attribute(resolved.attribute))
+    }
+
+    /// A constant audience fits one place only, and no target needs one.
+    fn audience_fits(
+        &mut self,
+        outcome: &Outcome<ProcessorId>,
+        headers: &Headers,
+        item: &ast::Item,
+    ) {
+        let Some(to) = &headers.to else { return };
+        match &outcome.audience {
+            None if to
+                .value
+                .iter()
+                .any(|form| matches!(form, TargetsMatch::None)) =>
+            {
+                let problem = Diagnostic::error(
+                    "E0606",
+                    "a token without a target needs a constant audience",
+                );
+                self.report(
+                    problem
+                        .at(&to.span)
+                        .help("add it: `use NAME { audience: \"…\" }`"),
+                );
+            }
+            Some(_) => {
+                let mut hosts: BTreeSet<&str> = BTreeSet::new();
+                let mut open = false;
+                for form in &to.value {
+                    match form {
+                        TargetsMatch::Any => open = true,
+                        TargetsMatch::None => {}
+                        TargetsMatch::Parts { resource, .. } => match resource {
+                            None => {}
+                            Some(ResourceMatch::Equal(uris)) => {
+                                hosts.extend(
+                                    uris.iter()
+                                        .map(|uri| uri.authority().unwrap_or_else(|| uri.raw())),
+                                );
+                            }
+                            Some(ResourceMatch::Pattern(patterns)) => {
+                                for pattern in patterns {
+                                    match pattern.fixed_authority() {
+                                        Some(host) => drop(hosts.insert(host)),
+                                        None => open = true,
+                                    }
+                                }
+                            }
+                        },
+                    }
+                }
+                if open || hosts.len() > 1 {
+                    let message = format!(
+                        "rule `{}` has one audience for several hosts",
+                        item.name.value
+                    );
+                    let problem = Diagnostic::error("E0607", message).at(&to.span);
+                    self.report(
+                        problem
+                            .help("a token for one host would be good at another; split the rule"),
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// What a rule must say about issuers that are not the realm's own.
+    fn foreign_issuers(&mut self, outcome: &Outcome<ProcessorId>, issuers: &[usize], name: &Text) {
+        let schema = self.schema;
+        for issuer in issuers
+            .iter()
+            .filter_map(|index| schema.issuers.get(*index))
+        {
+            if !issuer.local && !outcome.parameters.contains_key("sub") {
+                let message = format!(
+                    "the subjects of `{}` are not local: this rule must say their `sub`",
+                    issuer.alias
+                );
+                let help = format!("for example `sub: \"{}|${{subject.sub}}\"`", issuer.alias);
+                self.report(
+                    Diagnostic::error("E0405", message)
+                        .at(&name.span)
+                        .help(help),
+                );
+            }
+            if !issuer.has_scope && outcome.scope_ceiling.is_none() && outcome.carries_scope {
+                let message = format!(
+                    "tokens of `{}` have no scope: this rule must say what may be granted",
+                    issuer.alias
+                );
+                let problem = Diagnostic::error("E0608", message).at(&name.span);
+                self.report(problem.help("add `scope: [\"…\"]`, or `scope: []` for none"));
+            }
+        }
+    }
+}
+
+/// Whether a condition holds only where `path` is present: some top-level part says so.
+fn guards(condition: &Condition, path: &str) -> bool {
+    let positive = |part: &Condition| match part {
+        Condition::Atom(atom) => {
+            !atom.negated
+                && atom.left.attribute.path() == path
+                && (matches!(atom.test, Test::Present) || atom.left.default.is_none())
+        }
+        Condition::All(_) | Condition::Any(_) => false,
+    };
+    match condition {
+        Condition::All(parts) => parts.iter().any(positive),
+        other => positive(other),
+    }
+}

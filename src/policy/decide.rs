@@ -1,0 +1,130 @@
+//! The decision: exactly one outcome, or a refusal that says why.
+
+mod allowance;
+mod decision;
+mod evaluate;
+mod trace;
+
+use std::collections::BTreeMap;
+
+pub use allowance::{Allowance, ConfineError, Confined, Parameters};
+pub use decision::{Decision, Denial, Permit, Reason, Stage};
+pub use trace::{RuleTrace, Trace, TraceLine};
+
+use super::rule::{DenyRule, Outcome, UseRule};
+use super::schema::AttributeRef;
+use crate::context::ExchangeContext;
+use crate::oauth::target::ResourceRegistry;
+
+/// Checked rules, each selecting a `P`. The engine does not know what a `P` is.
+#[derive(Clone, Debug)]
+pub struct PolicySet<P> {
+    rules: Vec<UseRule<P>>,
+    denies: Vec<DenyRule>,
+    resources: ResourceRegistry,
+}
+
+impl<P> PolicySet<P> {
+    pub(super) fn new(
+        mut rules: Vec<UseRule<P>>,
+        mut denies: Vec<DenyRule>,
+        resources: ResourceRegistry,
+    ) -> Self {
+        // Ordered by id, so that "the least id" is the first one found and files may come in any order.
+        rules.sort_by(|a, b| a.id.cmp(&b.id));
+        denies.sort_by(|a, b| a.id.cmp(&b.id));
+        Self {
+            rules,
+            denies,
+            resources,
+        }
+    }
+
+    /// Names at load, values at run: replaces what rules select; every name that has no value comes
+    /// back.
+    ///
+    /// # Errors
+    /// The `P`s for which `find` found nothing.
+    pub fn resolve<Q>(self, mut find: impl FnMut(&P) -> Option<Q>) -> Result<PolicySet<Q>, Vec<P>> {
+        let mut rules = Vec::with_capacity(self.rules.len());
+        let mut missing = Vec::new();
+        for rule in self.rules {
+            let Some(processor) = find(&rule.outcome.processor) else {
+                missing.push(rule.outcome.processor);
+                continue;
+            };
+            rules.push(UseRule {
+                id: rule.id,
+                span: rule.span,
+                headers: rule.headers,
+                scope_when: rule.scope_when,
+                when: rule.when,
+                outcome: Outcome {
+                    processor,
+                    issue: rule.outcome.issue,
+                    audience: rule.outcome.audience,
+                    scope_ceiling: rule.outcome.scope_ceiling,
+                    lifetime: rule.outcome.lifetime,
+                    carries_scope: rule.outcome.carries_scope,
+                    parameters: rule.outcome.parameters,
+                },
+                outcome_number: rule.outcome_number,
+            });
+        }
+        if missing.is_empty() {
+            Ok(PolicySet {
+                rules,
+                denies: self.denies,
+                resources: self.resources,
+            })
+        } else {
+            Err(missing)
+        }
+    }
+
+    /// How many rules and denies there are.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.rules.len(), self.denies.len())
+    }
+
+    /// The rules that let exchanges happen, by id.
+    #[must_use]
+    pub fn rules(&self) -> &[UseRule<P>] {
+        &self.rules
+    }
+
+    /// The values, in one context, of the attributes that a decision rests on: those that every
+    /// decision reads, and those that some rule mentions. By path.
+    #[must_use]
+    pub fn facts(&self, context: &ExchangeContext) -> serde_json::Map<String, serde_json::Value> {
+        let mut facts = BTreeMap::new();
+        let mut add = |attribute: &AttributeRef| {
+            if let Some(value) = attribute.get(context) {
+                facts.insert(attribute.path(), value.to_json());
+            }
+        };
+        super::facts::always().for_each(|attribute| add(&attribute));
+        let conditions = self
+            .rules
+            .iter()
+            .flat_map(|rule| [&rule.scope_when, &rule.when])
+            .chain(self.denies.iter().map(|deny| &deny.when));
+        for condition in conditions {
+            condition.atoms(&mut |atom| evaluate::attributes(atom, &mut add));
+        }
+        for template in self
+            .rules
+            .iter()
+            .flat_map(|rule| rule.outcome.parameters.values())
+        {
+            template.attributes().for_each(&mut add);
+        }
+        facts.insert(super::facts::NOW.to_owned(), context.now.0.into());
+        facts.insert(
+            super::facts::SUBJECT_EXP.to_owned(),
+            context.subject.expires_at.0.into(),
+        );
+        facts.into_iter().collect()
+    }
+}

@@ -1,0 +1,272 @@
+//! What may be issued: computed once at the decision, checked once against what a provider made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::decision::{Denial, Permit, Reason};
+use crate::context::ExchangeContext;
+use crate::oauth::NumericDate;
+use crate::oauth::error::ErrorCode;
+use crate::oauth::id::Subject;
+use crate::oauth::response::{Fact, IssuedToken};
+use crate::oauth::scope::Scopes;
+use crate::oauth::target::ResourceRegistry;
+use crate::oauth::token_type::TokenType;
+use crate::policy::rule::{Outcome, Piece, Template, UseRule};
+use crate::policy::schema::{AttributeRef, Value};
+
+/// The most that may be issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Exact strings for `aud`; what is issued must be among them.
+    pub audience: BTreeSet<Arc<str>>,
+    /// The scope that may be granted.
+    pub scope: Scopes,
+    /// The latest expiry.
+    pub expires_at: NumericDate,
+    /// The only token type.
+    pub token_type: TokenType,
+    /// The only subject.
+    pub subject: Subject,
+}
+
+/// The values of a processor's own parameters.
+pub type Parameters = BTreeMap<&'static str, String>;
+
+impl Template {
+    /// The attributes in it.
+    pub fn attributes(&self) -> impl Iterator<Item = &AttributeRef> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Attribute(attribute) => Some(attribute),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The text in one context; `None` when an attribute is absent, or its value holds the character
+    /// that stands behind it, so that two different requests could get the same text.
+    fn render(&self, context: &ExchangeContext) -> Option<String> {
+        let mut out = String::new();
+        for (index, piece) in self.0.iter().enumerate() {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Attribute(attribute) => {
+                    let value = match attribute.get(context)? {
+                        Value::Text(text) => text.to_owned(),
+                        Value::Uri(uri) => uri.raw().to_owned(),
+                        Value::Int(number) => number.to_string(),
+                        Value::Bool(_) | Value::Set(_) | Value::Uris(_) => return None,
+                    };
+                    if let Some(Piece::Text(next)) = self.0.get(index + 1)
+                        && next.chars().next().is_some_and(|c| value.contains(c))
+                    {
+                        return None;
+                    }
+                    out.push_str(&value);
+                }
+            }
+        }
+        Some(out)
+    }
+}
+
+impl<P: std::fmt::Debug> Outcome<P> {
+    /// Text that is the same for equal outcomes and for no others.
+    pub(in crate::policy) fn identity(&self) -> String {
+        let parameters: Vec<String> = self
+            .parameters
+            .iter()
+            .map(|(name, template)| {
+                let pieces: Vec<String> = template
+                    .0
+                    .iter()
+                    .map(|piece| match piece {
+                        Piece::Text(text) => format!("{text:?}"),
+                        Piece::Attribute(attribute) => attribute.path(),
+                    })
+                    .collect();
+                format!("{name}={pieces:?}")
+            })
+            .collect();
+        format!(
+            "{:?} {:?} {:?} {:?} {} {parameters:?}",
+            self.processor, self.issue, self.audience, self.scope_ceiling, self.lifetime
+        )
+    }
+}
+
+/// Computes what a matching rule permits.
+pub(super) fn permit<'a, P>(
+    rule: &'a UseRule<P>,
+    context: &'a ExchangeContext,
+    resources: &ResourceRegistry,
+) -> Result<Permit<'a>, Denial> {
+    let refuse = |code, reason| Denial {
+        code,
+        reason,
+        rule: Some((rule.id.clone(), rule.span.clone())),
+        because: None,
+        tell: None,
+    };
+    let outcome = &rule.outcome;
+    let mut parameters = Parameters::new();
+    for (name, template) in &outcome.parameters {
+        let text = template
+            .render(context)
+            .ok_or_else(|| refuse(ErrorCode::InvalidRequest, Reason::Template(name)))?;
+        parameters.insert(name, text);
+    }
+    let subject = match parameters.get("sub") {
+        Some(text) => text
+            .parse()
+            .map_err(|_| refuse(ErrorCode::InvalidRequest, Reason::Template("sub")))?,
+        None => context.subject.subject.clone(),
+    };
+    let scope = granted_scope(outcome, context, resources);
+    let asked = context
+        .request
+        .scope
+        .as_ref()
+        .is_some_and(|scope| !scope.is_empty());
+    if asked && scope.is_empty() {
+        return Err(refuse(ErrorCode::InvalidScope, Reason::NothingGranted));
+    }
+    let expires_at = context
+        .now
+        .plus(outcome.lifetime)
+        .min(context.subject.expires_at);
+    if expires_at.since(context.now) < 1 {
+        return Err(refuse(ErrorCode::InvalidRequest, Reason::SubjectExpires));
+    }
+    let allowance = Allowance {
+        audience: audience(outcome, context, resources),
+        scope,
+        expires_at,
+        token_type: outcome.issue.clone(),
+        subject,
+    };
+    Ok(Permit {
+        rule: &rule.id,
+        span: &rule.span,
+        allowance,
+        parameters,
+        context,
+    })
+}
+
+/// Effective scope ∩ the subject's ∩ the rule's ceiling ∩ what every target offers. A token without
+/// scope of an issuer that has scopes grants none; an issuer without scopes (`scope: none`) has nothing
+/// to bound with, its rules have a ceiling instead (E0608).
+fn granted_scope<P>(
+    outcome: &Outcome<P>,
+    context: &ExchangeContext,
+    resources: &ResourceRegistry,
+) -> Scopes {
+    let mut scope = context.scope.clone();
+    if context.subject.has_scope {
+        scope = context
+            .subject
+            .scope
+            .as_ref()
+            .map(|source| scope.intersection(source))
+            .unwrap_or_default();
+    }
+    if let Some(ceiling) = &outcome.scope_ceiling {
+        scope = scope.intersection(ceiling);
+    }
+    for resource in &context.request.targets.resources {
+        if let Some(offered) = resources
+            .find(resource)
+            .and_then(|entry| entry.scopes.as_ref())
+        {
+            scope = scope.intersection(offered);
+        }
+    }
+    if outcome.carries_scope {
+        scope
+    } else {
+        Scopes::default()
+    }
+}
+
+/// The rule's constants; else, target by target, the registry's name for a resource, or what was sent.
+fn audience<P>(
+    outcome: &Outcome<P>,
+    context: &ExchangeContext,
+    resources: &ResourceRegistry,
+) -> BTreeSet<Arc<str>> {
+    if let Some(constant) = &outcome.audience {
+        return constant.clone();
+    }
+    let targets = &context.request.targets;
+    let of_resources = targets
+        .resources
+        .iter()
+        .map(|uri| match resources.find(uri) {
+            Some(entry) => Arc::from(entry.audience.as_str()),
+            None => Arc::from(uri.raw()),
+        });
+    of_resources
+        .chain(targets.audiences.iter().cloned())
+        .collect()
+}
+
+/// A token that was held against its permit.
+#[derive(Debug)]
+pub struct Confined(IssuedToken);
+
+impl std::ops::Deref for Confined {
+    type Target = IssuedToken;
+    fn deref(&self) -> &IssuedToken {
+        &self.0
+    }
+}
+
+/// What a token has that its permit does not allow, or that nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfineError {
+    /// A known fact lies outside the permit.
+    #[error("the {0} of the issued token is outside what was permitted")]
+    Outside(&'static str),
+    /// A fact is not known.
+    #[error("the {0} of the issued token is not known")]
+    Unknown(&'static str),
+}
+
+impl Permit<'_> {
+    /// Holds an issued token against the permit: the only place where that is done.
+    ///
+    /// # Errors
+    /// The first fact that is outside the permit, or unknown.
+    pub fn confine(&self, issued: IssuedToken) -> Result<Confined, ConfineError> {
+        let allowed = &self.allowance;
+        if issued.issued_token_type != allowed.token_type {
+            return Err(ConfineError::Outside("type"));
+        }
+        let facts = &issued.facts;
+        known("audience", &facts.audience, |value| {
+            !value.is_empty() && value.is_subset(&allowed.audience)
+        })?;
+        known("scope", &facts.scope, |value| {
+            value.is_subset(&allowed.scope)
+        })?;
+        known("expiry", &facts.expires_at, |value| {
+            *value <= allowed.expires_at
+        })?;
+        known("subject", &facts.subject, |value| *value == allowed.subject)?;
+        known("actor", &facts.act, Option::is_none)?;
+        known("binding", &facts.confirmation, Option::is_none)?;
+        Ok(Confined(issued))
+    }
+}
+
+fn known<T>(
+    what: &'static str,
+    fact: &Fact<T>,
+    allowed: impl Fn(&T) -> bool,
+) -> Result<(), ConfineError> {
+    match fact.value() {
+        None => Err(ConfineError::Unknown(what)),
+        Some(value) if allowed(value) => Ok(()),
+        Some(_) => Err(ConfineError::Outside(what)),
+    }
+}

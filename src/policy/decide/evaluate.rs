@@ -1,0 +1,322 @@
+//! Matching: total, two-valued, no errors, nothing whose order an author could see.
+
+use super::PolicySet;
+use super::allowance::permit;
+use super::decision::{Decision, Denial, Reason, Stage};
+use crate::context::ExchangeContext;
+use crate::oauth::error::ErrorCode;
+use crate::oauth::id::RuleId;
+use crate::oauth::token_type::TokenType;
+use crate::policy::rule::{
+    Atom, AudienceMatch, Clients, Condition, Constant, DenyRule, FromIssuer, Headers, Operand,
+    ResourceMatch, TargetsMatch, Test, UseRule,
+};
+use crate::policy::schema::{AttributeRef, Value};
+
+impl<P> PolicySet<P> {
+    /// Decides. Pure: the same context always gets the same answer.
+    #[must_use]
+    pub fn decide<'a>(&'a self, context: &'a ExchangeContext) -> Decision<'a, P> {
+        let denies: Vec<&DenyRule> = self
+            .denies
+            .iter()
+            .filter(|deny| deny_matches(deny, context))
+            .collect();
+        if let Some(first) = denies.first() {
+            return Decision::Deny(Denial {
+                code: first.error,
+                reason: Reason::DeniedBy(denies.iter().map(|deny| deny.id.clone()).collect()),
+                rule: Some((first.id.clone(), first.span.clone())),
+                because: first.because.clone(),
+                tell: first.tell.clone(),
+            });
+        }
+        let mut furthest = Stage::Client;
+        let mut matching: Vec<&UseRule<P>> = Vec::new();
+        for rule in &self.rules {
+            match first_failure(rule, context) {
+                None => matching.push(rule),
+                Some(stage) => furthest = furthest.max(stage),
+            }
+        }
+        let Some(first) = matching.first() else {
+            return Decision::Deny(Denial {
+                code: furthest.code(),
+                reason: Reason::NoRule(furthest),
+                rule: None,
+                because: None,
+                tell: None,
+            });
+        };
+        if matching
+            .iter()
+            .any(|rule| rule.outcome_number != first.outcome_number)
+        {
+            return Decision::Deny(Denial {
+                code: ErrorCode::ServerError,
+                reason: Reason::Ambiguous(
+                    matching
+                        .iter()
+                        .map(|rule| rule.id.clone())
+                        .collect::<Vec<RuleId>>(),
+                ),
+                rule: Some((first.id.clone(), first.span.clone())),
+                because: None,
+                tell: None,
+            });
+        }
+        match permit(first, context, &self.resources) {
+            Ok(permit) => Decision::Permit(&first.outcome.processor, permit),
+            Err(denial) => Decision::Deny(denial),
+        }
+    }
+}
+
+/// The first stage of the funnel at which a rule does not match; `None` when it matches.
+pub(super) fn first_failure<P>(rule: &UseRule<P>, context: &ExchangeContext) -> Option<Stage> {
+    let headers = &rule.headers;
+    if !by_matches(headers, context) {
+        return Some(Stage::Client);
+    }
+    if !from_matches(headers, context) {
+        return Some(Stage::Issuer);
+    }
+    if !headers
+        .to
+        .as_ref()
+        .is_none_or(|to| to.value.iter().any(|form| targets_match(form, context)))
+    {
+        return Some(Stage::Targets);
+    }
+    if !scope_is_carried(rule, context) || !holds(&rule.scope_when, context) {
+        return Some(Stage::Scope);
+    }
+    if !via_matches(headers, context)
+        || !issue_matches(headers, context)
+        || !holds(&rule.when, context)
+    {
+        return Some(Stage::Rest);
+    }
+    None
+}
+
+/// A rule whose processor cannot carry scope matches only when none was requested.
+pub(super) fn scope_is_carried<P>(rule: &UseRule<P>, context: &ExchangeContext) -> bool {
+    rule.outcome.carries_scope || context.request.scope.is_none()
+}
+
+/// Whether a deny matches. Its `to` is existential: *some* requested target matches.
+pub(super) fn deny_matches(deny: &DenyRule, context: &ExchangeContext) -> bool {
+    by_matches(&deny.headers, context)
+        && from_matches(&deny.headers, context)
+        && deny_to_matches(&deny.headers, context)
+        && via_matches(&deny.headers, context)
+        && issue_matches(&deny.headers, context)
+        && holds(&deny.when, context)
+}
+
+pub(super) fn by_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    match headers.by.as_ref().map(|header| &header.value) {
+        None => true,
+        Some(Clients::Ids(ids)) => ids.contains(&context.client.id),
+        Some(Clients::Like(globs)) => globs
+            .iter()
+            .any(|glob| glob.matches(context.client.id.as_str())),
+    }
+}
+
+pub(super) fn from_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    let party = &context.subject;
+    headers.from.as_ref().is_none_or(|header| {
+        header.value.iter().any(|FromIssuer { alias, token_type }| {
+            *alias == party.issuer
+                && token_type
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == party.token_type)
+        })
+    })
+}
+
+pub(super) fn via_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    headers
+        .via
+        .as_ref()
+        .is_none_or(|via| *via.value == *context.request.grant_type)
+}
+
+/// `issue access_token` also holds where nothing was asked for (RFC 8693 §2.1 leaves the choice to us).
+pub(super) fn issue_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    headers
+        .issue
+        .as_ref()
+        .is_none_or(|issue| match &context.request.requested_token_type {
+            Some(requested) => *requested == issue.value,
+            None => issue.value == TokenType::AccessToken,
+        })
+}
+
+/// For a rule: every target matches, there is one, and a kind that is not mentioned is empty.
+pub(super) fn targets_match(form: &TargetsMatch, context: &ExchangeContext) -> bool {
+    let targets = &context.request.targets;
+    match form {
+        TargetsMatch::Any => !targets.is_empty(),
+        TargetsMatch::None => targets.is_empty(),
+        TargetsMatch::Parts { resource, audience } => {
+            !targets.is_empty()
+                && match resource {
+                    None => targets.resources.is_empty(),
+                    Some(matcher) => targets
+                        .resources
+                        .iter()
+                        .all(|uri| resource_matches(matcher, uri)),
+                }
+                && match audience {
+                    None => targets.audiences.is_empty(),
+                    Some(matcher) => targets
+                        .audiences
+                        .iter()
+                        .all(|name| audience_matches(matcher, name)),
+                }
+        }
+    }
+}
+
+/// For a deny: some target matches one of the parts.
+pub(super) fn deny_to_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    let targets = &context.request.targets;
+    headers.to.as_ref().is_none_or(|to| {
+        to.value.iter().any(|form| match form {
+            TargetsMatch::Any => !targets.is_empty(),
+            TargetsMatch::None => targets.is_empty(),
+            TargetsMatch::Parts { resource, audience } => {
+                let resource = resource.as_ref();
+                let audience = audience.as_ref();
+                resource.is_some_and(|matcher| {
+                    targets
+                        .resources
+                        .iter()
+                        .any(|uri| resource_matches(matcher, uri))
+                }) || audience.is_some_and(|matcher| {
+                    targets
+                        .audiences
+                        .iter()
+                        .any(|name| audience_matches(matcher, name))
+                })
+            }
+        })
+    })
+}
+
+fn resource_matches(matcher: &ResourceMatch, uri: &crate::oauth::uri::Uri) -> bool {
+    match matcher {
+        ResourceMatch::Equal(uris) => uris.contains(uri),
+        ResourceMatch::Pattern(patterns) => patterns.iter().any(|pattern| pattern.matches(uri)),
+    }
+}
+
+fn audience_matches(matcher: &AudienceMatch, name: &str) -> bool {
+    match matcher {
+        AudienceMatch::Equal(names) => names.contains(name),
+        AudienceMatch::Like(globs) => globs.iter().any(|glob| glob.matches(name)),
+    }
+}
+
+/// Whether a condition holds.
+pub(super) fn holds(condition: &Condition, context: &ExchangeContext) -> bool {
+    match condition {
+        Condition::All(parts) => parts.iter().all(|part| holds(part, context)),
+        Condition::Any(parts) => parts.iter().any(|part| holds(part, context)),
+        Condition::Atom(atom) => atom_holds(atom, context),
+    }
+}
+
+/// Whether a test holds. Absent makes it false, and then its complement true.
+pub(super) fn atom_holds(atom: &Atom, context: &ExchangeContext) -> bool {
+    let positive =
+        value(&atom.left, context).is_some_and(|left| test_holds(&atom.test, left, context));
+    positive != atom.negated
+}
+
+/// The value that a test sees: the attribute's, else the default.
+pub(super) fn value<'a>(operand: &'a Operand, context: &'a ExchangeContext) -> Option<Value<'a>> {
+    operand
+        .attribute
+        .get(context)
+        .or_else(|| operand.default.as_ref().map(constant))
+}
+
+fn constant(constant: &Constant) -> Value<'_> {
+    match constant {
+        Constant::Text(text) => Value::Text(text),
+        Constant::Int(number) => Value::Int(*number),
+        Constant::Bool(truth) => Value::Bool(*truth),
+        Constant::Uri(uri) => Value::Uri(uri),
+    }
+}
+
+fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
+    match test {
+        Test::Present => true,
+        Test::Equals(wanted) => left == constant(wanted),
+        Test::In(wanted) => wanted.iter().any(|wanted| left == constant(wanted)),
+        Test::EqualsAttribute(other) => value(other, context).is_some_and(|other| left == other),
+        Test::InAttribute(set) => set.get(context).is_some_and(|set| has(set, left)),
+        Test::Like(glob) => matches!(left, Value::Text(text) if glob.matches(text)),
+        Test::LikeUri(pattern) => matches!(left, Value::Uri(uri) if pattern.matches(uri)),
+        Test::Under(patterns) => {
+            matches!(left, Value::Uri(uri) if patterns.iter().any(|p| p.matches(uri)))
+        }
+        Test::Has(wanted) => has(left, constant(wanted)),
+        Test::HasAttribute(other) => value(other, context).is_some_and(|other| has(left, other)),
+        Test::Only(allowed) => !is_empty(left) && all_in(left, allowed),
+        Test::SetEquals(wanted) => {
+            wanted.iter().all(|w| has(left, constant(w))) && all_in(left, wanted)
+        }
+    }
+}
+
+fn has(set: Value<'_>, element: Value<'_>) -> bool {
+    match (set, element) {
+        (Value::Set(set), Value::Text(text)) => set.contains(text),
+        (Value::Uris(uris), Value::Uri(uri)) => uris.contains(uri),
+        _ => false,
+    }
+}
+
+fn is_empty(set: Value<'_>) -> bool {
+    match set {
+        Value::Set(set) => set.is_empty(),
+        Value::Uris(uris) => uris.is_empty(),
+        _ => true,
+    }
+}
+
+fn all_in(set: Value<'_>, allowed: &[Constant]) -> bool {
+    match set {
+        Value::Set(set) => set
+            .iter()
+            .all(|text| allowed.iter().any(|a| constant(a) == Value::Text(text))),
+        Value::Uris(uris) => uris
+            .iter()
+            .all(|uri| allowed.iter().any(|a| constant(a) == Value::Uri(uri))),
+        _ => false,
+    }
+}
+
+/// Calls `visit` with every attribute that an atom reads.
+pub(super) fn attributes(atom: &Atom, visit: &mut impl FnMut(&AttributeRef)) {
+    visit(&atom.left.attribute);
+    match &atom.test {
+        Test::EqualsAttribute(other) | Test::HasAttribute(other) => visit(&other.attribute),
+        Test::InAttribute(other) => visit(other),
+        Test::Present
+        | Test::Equals(_)
+        | Test::In(_)
+        | Test::Like(_)
+        | Test::LikeUri(_)
+        | Test::Under(_)
+        | Test::Has(_)
+        | Test::Only(_)
+        | Test::SetEquals(_) => {}
+    }
+}

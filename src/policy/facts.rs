@@ -1,0 +1,328 @@
+//! A context as a flat table of paths and JSON values, and back.
+//!
+//! The audit writes one for every decision; `explain` reads one, from an audit record, from a file or
+//! from flags. What is not given gets what the realm's configuration or a plain request would have.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema};
+use crate::context::{Attributes, ClientFacts, ExchangeContext, Party, RequestFacts};
+use crate::oauth::NumericDate;
+use crate::oauth::claims::{ClaimType, strings};
+use crate::oauth::id::{Issuer, RequestId};
+use crate::oauth::scope::Scopes;
+use crate::oauth::target::Targets;
+use crate::oauth::token_type::TokenType;
+
+/// The time of the decision, in seconds.
+pub const NOW: &str = "now";
+/// When the subject token ends to be valid, in seconds.
+pub const SUBJECT_EXP: &str = "subject.exp";
+/// What stands in an audit record for a value that was configured not to be shown.
+pub const REDACTED: &str = "[redacted]";
+
+/// What every decision rests on, whatever the rules mention.
+const ALWAYS: [&str; 10] = [
+    "client.id",
+    "client.auth",
+    "subject.issuer",
+    "subject.sub",
+    "subject.token_type",
+    "subject.scope",
+    "resource",
+    "audience",
+    "request.scope",
+    "request.requested_token_type",
+];
+
+/// The attributes that every decision rests on.
+pub(super) fn always() -> impl Iterator<Item = AttributeRef> {
+    ATTRIBUTES
+        .iter()
+        .filter(|attribute| ALWAYS.contains(&attribute.path))
+        .map(AttributeRef::Fixed)
+}
+
+/// Paths that a table may have.
+pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
+    let fixed = ATTRIBUTES.iter().map(|attribute| attribute.path.to_owned());
+    let claims = schema
+        .issuers
+        .iter()
+        .flat_map(|issuer| issuer.claims.keys().map(|name| format!("{CLAIMS}{name}")));
+    let attributes = schema
+        .client_attributes
+        .keys()
+        .map(|name| format!("{CLIENT_ATTRIBUTES}{name}"));
+    fixed
+        .chain(claims)
+        .chain(attributes)
+        .chain([NOW.to_owned(), SUBJECT_EXP.to_owned()])
+        .collect()
+}
+
+/// A context from a table.
+///
+/// # Errors
+/// Every entry that is unknown, of the wrong type, or not shown in the record.
+pub fn assemble(
+    facts: &Map<String, Json>,
+    schema: &Schema,
+    now: NumericDate,
+) -> Result<ExchangeContext, Vec<String>> {
+    let mut reader = Reader {
+        facts,
+        problems: Vec::new(),
+    };
+    let known = known_paths(schema);
+    for path in facts.keys().filter(|path| !known.contains(*path)) {
+        reader.problems.push(format!("unknown attribute `{path}`"));
+    }
+    for (path, _) in facts
+        .iter()
+        .filter(|(_, value)| value.as_str() == Some(REDACTED))
+    {
+        reader
+            .problems
+            .push(format!("the value of `{path}` is redacted in this record"));
+    }
+    let now = NumericDate(reader.int(NOW).unwrap_or(now.0));
+    let client = reader.client(schema);
+    let subject = reader.subject(schema, now);
+    let request = reader.request(schema);
+    let id: Option<RequestId> = "explain".parse().ok();
+    match (reader.problems.is_empty(), client, subject, id) {
+        (true, Some(client), Some(subject), Some(id)) => {
+            Ok(ExchangeContext::assemble(id, request, client, subject, now))
+        }
+        _ => Err(reader.problems),
+    }
+}
+
+struct Reader<'a> {
+    facts: &'a Map<String, Json>,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn wrong(&mut self, path: &str, wanted: &str) {
+        self.problems.push(format!("`{path}` must be {wanted}"));
+    }
+
+    fn text(&mut self, path: &str) -> Option<Arc<str>> {
+        match self.facts.get(path) {
+            None => None,
+            Some(Json::String(text)) => Some(Arc::from(&**text)),
+            Some(_) => {
+                self.wrong(path, "a string");
+                None
+            }
+        }
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, path: &str) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let text = self.text(path)?;
+        text.parse()
+            .map_err(|error| self.problems.push(format!("`{path}`: `{text}` {error}")))
+            .ok()
+    }
+
+    fn int(&mut self, path: &str) -> Option<i64> {
+        let value = self.facts.get(path)?;
+        let number = value.as_i64();
+        if number.is_none() {
+            self.wrong(path, "a whole number");
+        }
+        number
+    }
+
+    fn set(&mut self, path: &str) -> Option<BTreeSet<Arc<str>>> {
+        let value = self.facts.get(path)?;
+        let items = strings(value).map(|items| items.into_iter().map(Arc::from).collect());
+        if items.is_none() {
+            self.wrong(path, "a list of strings");
+        }
+        items
+    }
+
+    /// A list of scope tokens, or one string of them as on the wire.
+    fn scopes(&mut self, path: &str) -> Option<Scopes> {
+        let value = self.facts.get(path)?;
+        let scopes = match value {
+            Json::String(text) => text.parse().ok(),
+            other => strings(other).and_then(|items| Scopes::from_tokens(items).ok()),
+        };
+        if scopes.is_none() {
+            self.wrong(path, "a scope");
+        }
+        scopes
+    }
+
+    fn family<'s>(
+        &mut self,
+        prefix: &str,
+        types: impl Iterator<Item = (&'s Arc<str>, ClaimType)>,
+        into: &mut Attributes,
+    ) {
+        for (name, ty) in types {
+            let path = format!("{prefix}{name}");
+            if let Some(value) = self.facts.get(&path) {
+                match ty.read(value) {
+                    Some(value) => drop(into.insert(Arc::clone(name), value)),
+                    None => self.wrong(&path, &format!("a {}", ty.name())),
+                }
+            }
+        }
+    }
+
+    fn client(&mut self, schema: &Schema) -> Option<ClientFacts> {
+        let Some(name) = self.text("client.id") else {
+            self.problems.push("`client.id` is missing".to_owned());
+            return None;
+        };
+        let registered = schema
+            .clients
+            .iter()
+            .find(|client| client.names.contains(&name));
+        let id = match registered {
+            Some(client) => client.id.clone(),
+            None => self.parsed("client.id")?,
+        };
+        let names = self
+            .set("client.names")
+            .or_else(|| registered.map(|client| client.names.clone()));
+        let mut attributes = registered
+            .map(|client| client.attributes.clone())
+            .unwrap_or_default();
+        self.family(
+            CLIENT_ATTRIBUTES,
+            schema.client_attributes.iter().map(|(n, t)| (n, *t)),
+            &mut attributes,
+        );
+        let asked = self.text("client.auth");
+        let auth = match asked {
+            None => schema.auth_methods.first().copied().unwrap_or(""),
+            Some(text) => match schema.auth_methods.iter().find(|method| **method == &*text) {
+                Some(method) => method,
+                None => {
+                    self.wrong(
+                        "client.auth",
+                        "a client authentication method of this build",
+                    );
+                    ""
+                }
+            },
+        };
+        Some(ClientFacts {
+            names: names.unwrap_or_else(|| [name].into()),
+            id,
+            auth,
+            attributes,
+        })
+    }
+
+    fn issuer<'s>(&mut self, schema: &'s Schema) -> Option<&'s IssuerSchema> {
+        let alias = self.text("subject.issuer");
+        let found = match &alias {
+            Some(alias) => schema
+                .issuers
+                .iter()
+                .find(|issuer| issuer.alias.as_str() == &**alias),
+            // The only issuer that is not ourselves.
+            None => {
+                let mut others = schema
+                    .issuers
+                    .iter()
+                    .filter(|issuer| !issuer.alias.is_own());
+                others.next().filter(|_| others.next().is_none())
+            }
+        };
+        if found.is_none() {
+            let aliases: Vec<&str> = schema
+                .issuers
+                .iter()
+                .map(|issuer| issuer.alias.as_str())
+                .collect();
+            self.problems.push(format!(
+                "`subject.issuer` must be one of `{}`",
+                aliases.join("`, `")
+            ));
+        }
+        found
+    }
+
+    fn subject(&mut self, schema: &Schema, now: NumericDate) -> Option<Party> {
+        let issuer = self.issuer(schema)?;
+        let mut claims = Attributes::new();
+        self.family(
+            CLAIMS,
+            issuer.claims.iter().map(|(name, claim)| (name, claim.ty)),
+            &mut claims,
+        );
+        let token_type = match self.text("subject.token_type") {
+            Some(text) => TokenType::from_name(&text).ok(),
+            None => issuer.token_types.first().cloned(),
+        };
+        if token_type.is_none() {
+            self.wrong("subject.token_type", "a token type");
+        }
+        let sub = if self.facts.contains_key("subject.sub") {
+            self.parsed("subject.sub")
+        } else {
+            "someone".parse().ok()
+        };
+        Some(Party {
+            issuer: issuer.alias.clone(),
+            issuer_id: issuer.alias.as_str().parse::<Issuer>().ok()?,
+            subject: sub?,
+            token_type: token_type?,
+            expires_at: NumericDate(self.int(SUBJECT_EXP).unwrap_or_else(|| now.plus(3600).0)),
+            scope: self.scopes("subject.scope"),
+            has_scope: issuer.has_scope,
+            audience: self.set("subject.aud"),
+            client_id: self.text("subject.client_id"),
+            acr: self.text("subject.acr"),
+            amr: self.set("subject.amr"),
+            auth_time: None,
+            token_id: None,
+            claims,
+        })
+    }
+
+    fn request(&mut self, schema: &Schema) -> RequestFacts {
+        let mut targets = Targets {
+            resources: Vec::new(),
+            audiences: self.set("audience").unwrap_or_default(),
+        };
+        let resources = self
+            .facts
+            .get("resource")
+            .map(|value| strings(value).unwrap_or_default());
+        for text in resources.unwrap_or_default() {
+            match text.parse() {
+                Ok(uri) => targets.resources.push(uri),
+                Err(error) => self.problems.push(format!("`resource`: `{text}` {error}")),
+            }
+        }
+        let requested = self
+            .text("request.requested_token_type")
+            .and_then(|t| TokenType::from_name(&t).ok());
+        // `scope` alone states what was asked for; a record has `request.scope` where it was sent.
+        let scope = self.scopes("request.scope").or_else(|| {
+            let effective = self.scopes("scope")?;
+            (Some(&effective) != self.scopes("subject.scope").as_ref()).then_some(effective)
+        });
+        RequestFacts {
+            grant_type: schema.grant_types.first().copied().unwrap_or(""),
+            requested_token_type: requested,
+            scope,
+            targets,
+        }
+    }
+}
