@@ -119,6 +119,16 @@ impl FromStr for Algorithm {
     }
 }
 
+/// SHA-256 of some bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    // SHA-256 gives 32 bytes; `zip` needs no proof of it.
+    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}
+
 /// SHA-256 of the bytes in base64url without padding, the form of `jkt`, `x5t#S256` and `ath`.
 pub fn sha256_base64url(bytes: &[u8]) -> String {
     base64url::encode(digest::digest(&digest::SHA256, bytes).as_ref())

@@ -356,6 +356,21 @@ impl Section {
         }
     }
 
+    /// A mapping with nothing in it, at the same place.
+    #[must_use]
+    pub fn empty(&self) -> Self {
+        Self { span: self.span.clone(), entries: Vec::new(), known: Vec::new() }
+    }
+
+    /// Adds the entries of `defaults` whose keys are not here.
+    pub fn inherit(&mut self, defaults: &Self) {
+        for (key, node) in &defaults.entries {
+            if self.entries.iter().all(|(own, _)| own.name != key.name) {
+                self.entries.push((key.clone(), node.clone()));
+            }
+        }
+    }
+
     /// All entries of a mapping whose keys are names.
     #[must_use]
     pub fn into_entries(self) -> Vec<(Key, Node)> {
@@ -368,6 +383,20 @@ impl Section {
             let problem =
                 Diagnostic::error("E1002", format!("unknown key `{}`", key.name)).at(&key.span);
             problems.push(problem.suggest(&key.name, self.known.iter().copied()));
+        }
+    }
+}
+
+/// A key as a name of some kind.
+pub fn name<T: FromStr>(key: &Key, problems: &mut Diagnostics) -> Option<T>
+where
+    T::Err: std::fmt::Display,
+{
+    match key.name.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            problems.push(Diagnostic::error("E1006", format!("the name `{}` {error}", key.name)).at(&key.span));
+            None
         }
     }
 }

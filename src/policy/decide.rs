@@ -94,6 +94,12 @@ impl<P> PolicySet<P> {
         &self.rules
     }
 
+    /// The rules that forbid them, by id.
+    #[must_use]
+    pub fn denies(&self) -> &[DenyRule] {
+        &self.denies
+    }
+
     /// The values, in one context, of the attributes that a decision rests on: those that every
     /// decision reads, and those that some rule mentions. By path.
     #[must_use]

@@ -1,0 +1,72 @@
+//! The config line: files → sections → domain → one snapshot, or every problem.
+//!
+//! [`load`] is the same at start and at reload. It touches no network, changes nothing, and gives
+//! either a whole snapshot or none.
+
+mod clients;
+mod issuers;
+mod keys;
+mod policies;
+mod root;
+mod source;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use source::Sources;
+
+use crate::diagnostic::{Diagnostics, SourceText};
+use crate::section;
+use crate::services::Services;
+use crate::snapshot::Snapshot;
+
+/// The root file of a configuration directory.
+pub const ROOT: &str = "cambist.yaml";
+
+/// Why nothing was loaded.
+#[derive(Debug, Clone)]
+pub struct LoadError {
+    /// Every problem.
+    pub diagnostics: Diagnostics,
+    /// The text of the files that they are about.
+    pub sources: SourceText,
+    /// Every file that was read or missed, for the watch.
+    pub files: std::collections::BTreeSet<std::path::PathBuf>,
+    /// The hash over what was read.
+    pub hash: String,
+}
+
+/// Loads a directory.
+///
+/// `current` gives what must outlive a reload: ephemeral keys.
+///
+/// # Errors
+/// Every problem of the load, none twice.
+pub fn load(dir: &Path, services: &Services, current: Option<&Snapshot>) -> Result<Snapshot, Box<LoadError>> {
+    let mut sources = Sources::new(dir);
+    let mut problems = Diagnostics::default();
+    let root: Arc<str> = Arc::from(ROOT);
+    let parsed = sources.text(ROOT, None, &mut problems).and_then(|text| match section::parse(&root, &text) {
+        Ok(node) => node.section(&mut problems),
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    });
+    let snapshot = parsed.and_then(|section| root::snapshot(section, &mut sources, services, current, &mut problems));
+    match snapshot {
+        Some(parts) if !problems.has_errors() => Ok(Snapshot {
+            realm: parts.realm,
+            settings: parts.settings,
+            hash: sources.hash(),
+            loaded_at: services.clock.now(),
+            files: sources.files(),
+            sources: sources.into_text(),
+            warnings: problems,
+        }),
+        _ => {
+            let (hash, files) = (sources.hash(), sources.files());
+            Err(Box::new(LoadError { diagnostics: problems, sources: sources.into_text(), files, hash }))
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Files and environment, read once per load. The only part of a load that does I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
+use crate::jose::sha256_base64url;
+use crate::oauth::secret::Secret;
+use crate::section::MAX_FILE;
+
+/// Everything that one load reads.
+#[derive(Debug)]
+pub struct Sources {
+    dir: PathBuf,
+    text: SourceText,
+    /// Hash of each file's bytes, or of its absence.
+    hashes: BTreeMap<PathBuf, String>,
+}
+
+impl Sources {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), text: SourceText::default(), hashes: BTreeMap::new() }
+    }
+
+    /// A path as configuration names it: relative to the directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Reads a text file that holds no secret; its text is kept for excerpts.
+    pub fn text(&mut self, name: &str, at: Option<&Span>, problems: &mut Diagnostics) -> Option<Arc<str>> {
+        let bytes = self.bytes(name, at, problems)?;
+        let Ok(text) = String::from_utf8(bytes) else {
+            problems.push(place(Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")), at));
+            return None;
+        };
+        let text: Arc<str> = Arc::from(text);
+        self.text.insert(Arc::from(name), Arc::clone(&text));
+        Some(text)
+    }
+
+    /// Reads a file that holds a secret in one line; the line's end is not part of it.
+    pub fn secret(&mut self, name: &str, at: &Span, problems: &mut Diagnostics) -> Option<Secret> {
+        let bytes = zeroize::Zeroizing::new(self.bytes(name, Some(at), problems)?);
+        self.warn_if_readable_by_others(name, at, problems);
+        match std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n'])) {
+            Ok("") => problems.push(Diagnostic::error("E1007", format!("`{name}` is empty")).at(at)),
+            Ok(text) => return Some(Secret::new(text.to_owned())),
+            Err(_) => problems.push(Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")).at(at)),
+        }
+        None
+    }
+
+    /// Takes a secret from the environment.
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub fn environment(&mut self, name: &str, at: &Span, problems: &mut Diagnostics) -> Option<Secret> {
+        let value = std::env::var(name).unwrap_or_default();
+        if value.is_empty() {
+            let problem = Diagnostic::error("E1007", format!("the environment variable `{name}` is not set"));
+            problems.push(problem.at(at));
+            return None;
+        }
+        self.hashes.insert(PathBuf::from(format!("${name}")), sha256_base64url(value.as_bytes()));
+        Some(Secret::new(value))
+    }
+
+    /// Reads a file.
+    pub fn bytes(&mut self, name: &str, at: Option<&Span>, problems: &mut Diagnostics) -> Option<Vec<u8>> {
+        let path = self.path(name);
+        match read(&path) {
+            Ok(bytes) => {
+                self.hashes.insert(path, sha256_base64url(&bytes));
+                Some(bytes)
+            }
+            Err(reason) => {
+                self.hashes.insert(path.clone(), "absent".to_owned());
+                let message = format!("cannot read `{}`: {reason}", path.display());
+                problems.push(place(Diagnostic::error("E1007", message), at));
+                None
+            }
+        }
+    }
+
+    /// The files that a glob of the configuration names, in order.
+    pub fn glob(&mut self, pattern: &str, at: &Span, problems: &mut Diagnostics) -> Vec<String> {
+        let whole = self.path(pattern);
+        let found = match glob::glob(&whole.to_string_lossy()) {
+            Ok(found) => found,
+            Err(error) => {
+                problems.push(Diagnostic::error("E1006", format!("`{pattern}`: {}", error.msg)).at(at));
+                return Vec::new();
+            }
+        };
+        let mut names = Vec::new();
+        for entry in found {
+            match entry {
+                Ok(path) => {
+                    let name = path.strip_prefix(&self.dir).unwrap_or(&path).to_string_lossy().into_owned();
+                    // Kubernetes keeps its own directories beside the files, editors their backups.
+                    if !name.split('/').any(|part| part.starts_with('.')) {
+                        names.push(name);
+                    }
+                }
+                Err(error) => problems.push(Diagnostic::error("E1007", error.to_string()).at(at)),
+            }
+        }
+        names
+    }
+
+    #[cfg(unix)]
+    pub(super) fn warn_if_readable_by_others(&self, name: &str, at: &Span, problems: &mut Diagnostics) {
+        use std::os::unix::fs::MetadataExt as _;
+        if std::fs::metadata(self.path(name)).is_ok_and(|meta| meta.mode() & 0o004 != 0) {
+            let problem = Diagnostic::warning("E1010", format!("`{name}` can be read by everybody on this machine"));
+            problems.push(problem.at(at).help(format!("chmod o-r {name}")));
+        }
+    }
+
+    /// A hash over everything that was read.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut all = String::new();
+        for (path, hash) in &self.hashes {
+            all.push_str(&format!("{}\0{hash}\n", path.display()));
+        }
+        sha256_base64url(all.as_bytes())
+    }
+
+    /// Every file that was read or missed.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        let from_environment = |path: &&PathBuf| path.to_string_lossy().starts_with('$');
+        self.hashes.keys().filter(|path| !from_environment(path)).cloned().collect()
+    }
+
+    /// The text of the files that hold no secret.
+    #[must_use]
+    pub fn into_text(self) -> SourceText {
+        self.text
+    }
+
+    /// The text read so far.
+    #[must_use]
+    pub fn source_text(&self) -> &SourceText {
+        &self.text
+    }
+}
+
+fn place(diagnostic: Diagnostic, at: Option<&Span>) -> Diagnostic {
+    match at {
+        Some(span) => diagnostic.at(span),
+        None => diagnostic,
+    }
+}
+
+/// Regular files of a bounded size only: a FIFO would block the load, `/dev/zero` never end.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let meta = std::fs::metadata(path).map_err(|error| reason(&error))?;
+    if !meta.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    if bytes.len() > MAX_FILE {
+        return Err(format!("it is larger than {MAX_FILE} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

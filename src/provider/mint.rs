@@ -1,0 +1,101 @@
+//! `mint`: a JWT access token of our own (RFC 9068), signed with one of the realm's keys.
+//!
+//! No claim of the subject token is copied but the subject itself: what a rule does not name stays
+//! where it was.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{BoxFuture, Capabilities, Material, Provider, ProviderError, ProviderFactory};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::jose::{Algorithm, SigningKey, base64url, random};
+use crate::oauth::id::Issuer;
+use crate::oauth::response::{Fact, Facts, IssuedToken};
+use crate::oauth::secret::RawToken;
+use crate::oauth::token_type::TokenType;
+use crate::policy::Permit;
+use crate::policy::schema::ParameterSchema;
+use crate::section::Section;
+
+/// The table entry.
+pub static FACTORY: ProviderFactory = ProviderFactory {
+    kind: "mint",
+    doc: "makes a JWT access token of this realm's own (RFC 9068)",
+    example: "{ provider: mint, lifetime: 5m, max_lifetime: 30m }",
+    capabilities: Capabilities {
+        accepts: &[TokenType::AccessToken, TokenType::Jwt],
+        issues: &[TokenType::AccessToken],
+        carries_scope: true,
+    },
+    parameters: &[ParameterSchema { name: "sub", doc: "the subject; by default that of the subject token" }],
+    build,
+};
+
+#[derive(Debug)]
+struct Mint {
+    issuer: Issuer,
+    key: Arc<SigningKey>,
+}
+
+fn build(section: &mut Section, material: &Material<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn Provider>> {
+    let wanted = section.take("alg");
+    let key = match &wanted {
+        None => Arc::clone(material.keys.signer()),
+        Some(node) => {
+            let algorithm: Algorithm = node.parse(problems)?;
+            let Some(key) = material.keys.iter().find(|key| key.algorithm() == algorithm) else {
+                let message = format!("the realm has no key for {algorithm}");
+                let known: Vec<&str> = material.keys.iter().map(|key| key.algorithm().as_str()).collect();
+                problems.push(Diagnostic::error("E1006", message).at(&node.span).suggest(algorithm.as_str(), known));
+                return None;
+            };
+            Arc::clone(key)
+        }
+    };
+    Some(Arc::new(Mint { issuer: material.issuer.clone(), key }))
+}
+
+impl Provider for Mint {
+    fn exchange<'a>(&'a self, permit: &'a Permit<'a>) -> BoxFuture<'a, Result<IssuedToken, ProviderError>> {
+        Box::pin(async move { self.mint(permit) })
+    }
+}
+
+impl Mint {
+    /// RFC 9068 §2.2: `iss`, `exp`, `aud`, `sub`, `client_id`, `iat`, `jti`, and `scope`.
+    fn mint(&self, permit: &Permit<'_>) -> Result<IssuedToken, ProviderError> {
+        let allowed = permit.allowance();
+        let context = permit.context();
+        let id: [u8; 16] = random().map_err(|error| ProviderError::Failed(error.to_string()))?;
+        let jti = base64url::encode(id);
+        let mut claims = Map::new();
+        claims.insert("iss".to_owned(), self.issuer.as_str().into());
+        claims.insert("sub".to_owned(), allowed.subject.as_str().into());
+        let mut audience: Vec<Value> = allowed.audience.iter().map(|name| Value::from(&**name)).collect();
+        let audience = if audience.len() == 1 { audience.pop().unwrap_or_default() } else { Value::Array(audience) };
+        claims.insert("aud".to_owned(), audience);
+        claims.insert("iat".to_owned(), context.now.0.into());
+        claims.insert("exp".to_owned(), allowed.expires_at.0.into());
+        claims.insert("client_id".to_owned(), context.client.id.as_str().into());
+        claims.insert("jti".to_owned(), jti.clone().into());
+        if !allowed.scope.is_empty() {
+            claims.insert("scope".to_owned(), allowed.scope.to_string().into());
+        }
+        let token = self.key.compact("at+jwt", &claims).map_err(|error| ProviderError::Failed(error.to_string()))?;
+        Ok(IssuedToken {
+            token: RawToken::new(token),
+            issued_token_type: TokenType::AccessToken,
+            token_type: "Bearer",
+            token_id: Some(jti),
+            facts: Facts {
+                audience: Fact::Signed(allowed.audience.clone()),
+                scope: Fact::Signed(allowed.scope.clone()),
+                expires_at: Fact::Signed(allowed.expires_at),
+                subject: Fact::Signed(allowed.subject.clone()),
+                act: Fact::Signed(None),
+                confirmation: Fact::Signed(None),
+            },
+        })
+    }
+}

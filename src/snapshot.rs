@@ -1,0 +1,145 @@
+//! What the configuration says, at one instant, whole; and the handle through which it is replaced.
+//!
+//! INVARIANT: a snapshot never changes. A request loads it once and keeps it to the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::client::ClientSet;
+use crate::diagnostic::{Diagnostics, SourceText};
+use crate::jose::SigningKeys;
+use crate::oauth::NumericDate;
+use crate::oauth::id::{Issuer, RuleId};
+use crate::policy::PolicySet;
+use crate::policy::schema::Schema;
+use crate::provider::{Processor, ProcessorSet};
+use crate::swap::Swap;
+use crate::token::IssuerSet;
+
+/// One issuer's whole configuration.
+#[derive(Debug)]
+pub struct Realm {
+    /// Our issuer identifier here.
+    pub issuer: Issuer,
+    /// The path of the token endpoint.
+    pub token_path: String,
+    /// The path of the metadata document (RFC 8414 §3.1).
+    pub metadata_path: String,
+    /// The path of our public keys.
+    pub jwks_path: String,
+    /// Whose tokens are trusted.
+    pub issuers: IssuerSet,
+    /// Which clients there are.
+    pub clients: ClientSet,
+    /// Our keys.
+    pub keys: SigningKeys,
+    /// The processors.
+    pub processors: ProcessorSet,
+    /// The policies.
+    pub policies: PolicySet<Arc<Processor>>,
+    /// Where each rule stands, as `file:line`.
+    pub places: BTreeMap<RuleId, String>,
+    /// What policies may name, for `explain`.
+    pub schema: Schema,
+    /// The metadata document.
+    pub metadata: String,
+    /// The JWKS document.
+    pub jwks: String,
+    /// Attributes whose values the audit does not show.
+    pub redact: BTreeSet<String>,
+}
+
+/// Everything loaded, at one instant.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The realm. Several realms come with a later build.
+    pub realm: Realm,
+    /// What the listeners and the audit were set up with; a change needs a restart.
+    pub settings: Settings,
+    /// SHA-256 over every file that was read, in hexadecimal.
+    pub hash: String,
+    /// When it was loaded.
+    pub loaded_at: NumericDate,
+    /// Every file that was read.
+    pub files: BTreeSet<PathBuf>,
+    /// The text of the files that hold no secret.
+    pub sources: SourceText,
+    /// Findings that did not stop the load.
+    pub warnings: Diagnostics,
+}
+
+/// What only a restart can change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// `server.listen`.
+    pub listen: std::net::SocketAddr,
+    /// `admin.listen`.
+    pub admin: std::net::SocketAddr,
+    /// `audit:`.
+    pub audit: AuditSettings,
+    /// `server.max_connections`.
+    pub max_connections: usize,
+    /// `server.header_timeout`, in seconds.
+    pub header_timeout: u64,
+    /// `server.body_timeout`, in seconds.
+    pub body_timeout: u64,
+    /// `server.request_timeout`, in seconds.
+    pub request_timeout: u64,
+}
+
+/// Where audit records go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuditSettings {
+    /// One JSON line each on standard output.
+    Stdout,
+    /// Appended to a file, synced to the disk before the answer leaves if asked.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether to sync.
+        fsync: bool,
+    },
+}
+
+impl Settings {
+    /// The keys in which two settings differ.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        [
+            (self.listen != other.listen, "server.listen"),
+            (self.admin != other.admin, "admin.listen"),
+            (self.audit != other.audit, "audit"),
+            (self.max_connections != other.max_connections, "server.max_connections"),
+            (self.header_timeout != other.header_timeout, "server.header_timeout"),
+            (self.body_timeout != other.body_timeout, "server.body_timeout"),
+            (self.request_timeout != other.request_timeout, "server.request_timeout"),
+        ]
+        .into_iter()
+        .filter_map(|(differs, key)| differs.then_some(key))
+        .collect()
+    }
+}
+
+/// The handle on what is live.
+#[derive(Debug)]
+pub struct Live(Swap<Snapshot>);
+
+impl Live {
+    /// Goes live with the first snapshot.
+    #[must_use]
+    pub fn new(first: Snapshot) -> Self {
+        Self(Swap::new(first))
+    }
+
+    /// What is live now.
+    #[must_use]
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load()
+    }
+
+    /// Replaces it for every request that begins from now on.
+    pub fn publish(&self, next: Arc<Snapshot>) {
+        self.0.store(next);
+    }
+}

@@ -1,0 +1,238 @@
+//! Whose tokens are trusted, and the way from a raw token to a verified party.
+//!
+//! A token that has the shape of a JWT belongs to the issuer that its `iss` names, byte for byte, and
+//! to no other; any other token belongs to the one issuer that is marked for opaque tokens. There is
+//! never a second try.
+
+mod introspect;
+mod jwt;
+mod party;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use introspect::Introspection;
+
+use crate::context::Party;
+use crate::jose::{Compact, JwsError, KeySet, Shape, shape};
+use crate::net::NetError;
+use crate::oauth::NumericDate;
+use crate::oauth::claims::{ClaimDeclaration, ClaimError};
+use crate::oauth::error::ErrorCode;
+use crate::oauth::id::{Issuer, IssuerAlias};
+use crate::oauth::secret::RawToken;
+use crate::oauth::token_type::TokenType;
+use crate::proof::Verified;
+
+/// Every issuer of a realm, our own tokens' among them.
+#[derive(Debug)]
+pub struct IssuerSet {
+    issuers: Vec<Arc<TrustedIssuer>>,
+    own: Issuer,
+}
+
+/// An issuer that a realm trusts, and what its tokens must be like.
+#[derive(Debug)]
+pub struct TrustedIssuer {
+    /// What policies call it.
+    pub alias: IssuerAlias,
+    /// Its identifier: `iss`.
+    pub id: Issuer,
+    /// The token types accepted from it.
+    pub accepts: Vec<AcceptedType>,
+    /// Whom its tokens must be addressed to.
+    pub audience: AudienceRule,
+    /// Where its tokens keep their scope; `None` for `scope: none`.
+    pub scope_claim: Option<String>,
+    /// The claims that policies may see.
+    pub claims: BTreeMap<Arc<str>, ClaimDeclaration>,
+    /// How far its clock may differ from ours, in seconds; for `nbf` and `iat`, never for `exp`.
+    pub leeway: i64,
+    /// How long an introspected token without `exp` counts as valid; refused where `None`.
+    pub without_exp: Option<i64>,
+    /// Its keys, for JWTs.
+    pub keys: Option<KeySet>,
+    /// Its introspection endpoint, for opaque tokens (RFC 7662).
+    pub introspection: Option<Introspection>,
+}
+
+/// A token type that an issuer's tokens may be presented as.
+#[derive(Clone, Debug)]
+pub struct AcceptedType {
+    /// The type.
+    pub token_type: TokenType,
+    /// The values of the JOSE header `typ` that go with it, normalised; empty text stands for none.
+    pub typ: BTreeSet<String>,
+}
+
+/// Whom an issuer's tokens must be addressed to (`audience:`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AudienceRule {
+    /// Anybody. Only where it is spelled out.
+    Any,
+    /// The client that brings it: its id or one of its identifiers.
+    Client,
+    /// Us: our issuer identifier.
+    Own,
+    /// One of these.
+    OneOf(BTreeSet<Arc<str>>),
+}
+
+/// Why a token was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is not a JWS that we accept, or its signature is not its issuer's.
+    #[error("the token is not acceptable: {0}")]
+    Jws(#[from] JwsError),
+    /// It is encrypted.
+    #[error("encrypted tokens are not accepted")]
+    Encrypted,
+    /// Its `iss` is none of the realm's issuers.
+    #[error("the token's issuer is not known here")]
+    UnknownIssuer,
+    /// No issuer takes opaque tokens.
+    #[error("opaque tokens are not accepted here")]
+    OpaqueNotAccepted,
+    /// The issuer has no keys and no introspection that could verify it.
+    #[error("tokens of this kind are not accepted from their issuer")]
+    NoVerifier,
+    /// The declared type is none that the issuer's tokens may have.
+    #[error("tokens of this issuer are not accepted as the declared type")]
+    TypeNotAccepted,
+    /// The header `typ` is that of another kind of token (RFC 8725 §3.11).
+    #[error("the token's `typ` does not go with the declared type")]
+    WrongTyp,
+    /// A claim has the wrong type or is missing.
+    #[error("{0}")]
+    Claim(#[from] ClaimError),
+    /// `exp` is not in the future.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf`, `iat` or `auth_time` is in the future.
+    #[error("the token is not valid yet: `{0}` is in the future")]
+    NotYet(&'static str),
+    /// It is addressed to somebody else.
+    #[error("the token is not addressed to the party that may bring it here")]
+    WrongAudience,
+    /// It has `act`, `may_act` or `cnf`, which this build cannot honour.
+    #[error("the token has `{0}`, which this server does not support")]
+    Constrained(&'static str),
+    /// Introspection says that it is not active (RFC 7662 §2.2).
+    #[error("the token is not active")]
+    Inactive,
+    /// Introspection names another issuer.
+    #[error("the token was issued by somebody else")]
+    OtherIssuer,
+    /// The issuer could not be asked.
+    #[error("the token could not be verified now: {0}")]
+    Unavailable(#[from] NetError),
+    /// The issuer's answer makes no sense.
+    #[error("the token could not be verified now: {0}")]
+    BadAnswer(&'static str),
+}
+
+impl TokenError {
+    /// RFC 8693 §2.2.2: a token that is not valid or not acceptable is `invalid_request`; an issuer
+    /// that cannot be asked is not the client's fault.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unavailable(_) | Self::BadAnswer(_) => ErrorCode::TemporarilyUnavailable,
+            _ => ErrorCode::InvalidRequest,
+        }
+    }
+
+    /// A word for logs and metrics, from a closed set.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Jws(error) => error.reason(),
+            Self::Encrypted => "jwe_not_jws",
+            Self::UnknownIssuer => "issuer_unknown",
+            Self::OpaqueNotAccepted => "opaque_not_accepted",
+            Self::NoVerifier => "no_verifier",
+            Self::TypeNotAccepted => "token_type_not_accepted",
+            Self::WrongTyp => "typ_wrong",
+            Self::Claim(_) => "claim_invalid",
+            Self::Expired => "token_expired",
+            Self::NotYet(_) => "token_not_yet_valid",
+            Self::WrongAudience => "audience_wrong",
+            Self::Constrained("act") => "token_has_act",
+            Self::Constrained("may_act") => "token_has_may_act",
+            Self::Constrained(_) => "token_has_cnf",
+            Self::Inactive => "token_inactive",
+            Self::OtherIssuer => "issuer_differs",
+            Self::Unavailable(_) => "issuer_unavailable",
+            Self::BadAnswer(_) => "issuer_answer_invalid",
+        }
+    }
+
+    /// What the client may be told: nothing about the network behind us.
+    #[must_use]
+    pub fn for_client(&self) -> String {
+        match self {
+            Self::Unavailable(_) | Self::BadAnswer(_) => "the token could not be verified now".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// What a token is verified against, besides its issuer.
+pub(crate) struct Expectation<'a> {
+    /// The type that it was presented as.
+    pub token_type: &'a TokenType,
+    /// The names of the client that brought it.
+    pub client_names: &'a BTreeSet<Arc<str>>,
+    /// Our issuer identifier.
+    pub own: &'a Issuer,
+    /// The time.
+    pub now: NumericDate,
+}
+
+impl IssuerSet {
+    /// The realm's issuers. That identifiers differ, and that at most one takes opaque tokens, was
+    /// checked by whoever read the configuration.
+    #[must_use]
+    pub fn new(issuers: Vec<Arc<TrustedIssuer>>, own: Issuer) -> Self {
+        Self { issuers, own }
+    }
+
+    /// Verifies a token: signature or introspection, then every claim.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub async fn verify(
+        &self,
+        token: &RawToken,
+        token_type: &TokenType,
+        client_names: &BTreeSet<Arc<str>>,
+        now: NumericDate,
+    ) -> Result<Verified<Party>, TokenError> {
+        let expectation = Expectation { token_type, client_names, own: &self.own, now };
+        match shape(token.expose()) {
+            Shape::Jwe => Err(TokenError::Encrypted),
+            Shape::Jws => {
+                let compact = Compact::parse(token.expose())?;
+                let iss = compact.peek_issuer_unverified()?;
+                let by_id = |issuer: &&Arc<TrustedIssuer>| issuer.id.as_str() == iss;
+                let issuer = self.issuers.iter().find(by_id).ok_or(TokenError::UnknownIssuer)?;
+                match (&issuer.keys, &issuer.introspection) {
+                    (Some(keys), _) => jwt::verify(issuer, compact, keys, &expectation),
+                    (None, Some(introspection)) => introspection.verify(issuer, token, &expectation).await,
+                    (None, None) => Err(TokenError::NoVerifier),
+                }
+            }
+            Shape::Opaque => {
+                let marked = self.issuers.iter().find_map(|issuer| Some((issuer, issuer.introspection.as_ref()?)));
+                let (issuer, introspection) = marked.ok_or(TokenError::OpaqueNotAccepted)?;
+                introspection.verify(issuer, token, &expectation).await
+            }
+        }
+    }
+}
+
+impl TrustedIssuer {
+    fn accepted(&self, token_type: &TokenType) -> Result<&AcceptedType, TokenError> {
+        self.accepts.iter().find(|accepted| accepted.token_type == *token_type).ok_or(TokenError::TypeNotAccepted)
+    }
+}

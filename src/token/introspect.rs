@@ -1,0 +1,65 @@
+//! Opaque tokens, by asking their issuer (RFC 7662).
+
+use super::party::{Source, party};
+use super::{Expectation, TokenError, TrustedIssuer};
+use crate::context::Party;
+use crate::jose::parse_object;
+use crate::net::{Endpoint, Limits, Net, form_encode};
+use crate::oauth::claims::Claims;
+use crate::oauth::secret::{RawToken, Secret};
+use crate::proof::Verified;
+
+/// An issuer's introspection endpoint, and how we authenticate there.
+#[derive(Debug)]
+pub struct Introspection {
+    /// The client that asks.
+    pub net: Net,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// The `Authorization` header.
+    pub authorization: Option<Secret>,
+    /// How long and how much.
+    pub limits: Limits,
+}
+
+impl Introspection {
+    /// Asks, and checks the answer as strictly as a token.
+    pub(super) async fn verify(
+        &self,
+        issuer: &TrustedIssuer,
+        token: &RawToken,
+        expectation: &Expectation<'_>,
+    ) -> Result<Verified<Party>, TokenError> {
+        issuer.accepted(expectation.token_type)?;
+        let hint = expectation.token_type.name();
+        let body = form_encode([("token", token.expose()), ("token_type_hint", hint)]);
+        let answer = self
+            .net
+            .post_form(&self.endpoint, self.authorization.as_ref(), body, "application/json", &self.limits)
+            .await?;
+        if answer.status != 200 {
+            return Err(TokenError::BadAnswer("the introspection endpoint answered with an error status"));
+        }
+        let json = answer.content_type.as_deref().and_then(|sent| sent.split(';').next()).map(str::trim);
+        if !json.is_some_and(|sent| sent.eq_ignore_ascii_case("application/json")) {
+            return Err(TokenError::BadAnswer("the introspection endpoint did not answer with JSON"));
+        }
+        let object = parse_object(&answer.body)
+            .map_err(|_| TokenError::BadAnswer("the introspection endpoint did not answer with a JSON object"))?;
+        let claims = Claims::new(object);
+        match claims.at("/active") {
+            Some(serde_json::Value::Bool(true)) => {}
+            Some(serde_json::Value::Bool(false)) => return Err(TokenError::Inactive),
+            _ => return Err(TokenError::BadAnswer("the introspection response has no `active` truth value")),
+        }
+        if claims.string("iss")?.is_some_and(|iss| iss != issuer.id.as_str()) {
+            return Err(TokenError::OtherIssuer);
+        }
+        if claims.string("token_type")?.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+            return Err(TokenError::Constrained("cnf"));
+        }
+        let party = party(issuer, &claims, Source::Introspection, expectation)?;
+        // Vouched for by: the issuer's own answer about this very token, and every check of `party`.
+        Ok(Verified::assertion(party))
+    }
+}

@@ -1,0 +1,143 @@
+//! Claims → party: the rules that hold however a token was verified (RFC 7519 §4.1, RFC 8725 §3).
+
+use super::{AudienceRule, Expectation, TokenError, TrustedIssuer};
+use crate::context::{Attributes, Party};
+use crate::oauth::NumericDate;
+use crate::oauth::claims::{ClaimError, ClaimType, Claims, strings};
+use crate::oauth::scope::Scopes;
+use std::sync::Arc;
+
+/// Where claims come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// A signed token: `exp` and `aud` are required.
+    Jwt,
+    /// An introspection response, where RFC 7662 requires neither.
+    Introspection,
+}
+
+/// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
+const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
+
+/// Checks the claims of a verified token and reads the party from them.
+pub(super) fn party(
+    issuer: &TrustedIssuer,
+    claims: &Claims,
+    source: Source,
+    expectation: &Expectation<'_>,
+) -> Result<Party, TokenError> {
+    if let Some(constraint) = CONSTRAINTS.into_iter().find(|name| claims.has(name)) {
+        return Err(TokenError::Constrained(constraint));
+    }
+    let now = expectation.now;
+    let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
+        (Some(at), _, _) => at,
+        (None, Source::Introspection, Some(seconds)) => now.plus(seconds),
+        (None, _, _) => return Err(missing("exp")),
+    };
+    // No leeway here: what has expired for us must not be traded for something that has not.
+    if expires_at <= now {
+        return Err(TokenError::Expired);
+    }
+    for name in ["nbf", "iat", "auth_time"] {
+        not_in_the_future(claims.date(name)?, name, now, issuer.leeway)?;
+    }
+    let audience = claims.strings("aud")?;
+    match (&audience, source) {
+        (None, Source::Jwt) => return Err(missing("aud")),
+        (Some(audience), _) if !addressed(&issuer.audience, audience, expectation) => {
+            return Err(TokenError::WrongAudience);
+        }
+        (None, Source::Introspection) if issuer.audience != AudienceRule::Any => {
+            return Err(TokenError::WrongAudience);
+        }
+        _ => {}
+    }
+    let subject = claims.string("sub")?.ok_or_else(|| missing("sub"))?;
+    let client_id = claims.string("client_id")?.or(claims.string("azp")?);
+    Ok(Party {
+        issuer: issuer.alias.clone(),
+        issuer_id: issuer.id.clone(),
+        subject: subject.parse().map_err(|_| malformed("sub", "is not a usable subject"))?,
+        token_type: expectation.token_type.clone(),
+        expires_at,
+        scope: scope(issuer, claims)?,
+        has_scope: issuer.scope_claim.is_some(),
+        audience: audience.map(|list| list.into_iter().map(Arc::from).collect()),
+        client_id: client_id.map(Arc::from),
+        acr: claims.string("acr")?.map(Arc::from),
+        amr: claims.strings("amr")?.map(|list| list.into_iter().map(Arc::from).collect()),
+        auth_time: claims.date("auth_time")?,
+        token_id: claims.string("jti")?.map(str::to_owned),
+        claims: declared(issuer, claims)?,
+    })
+}
+
+fn missing(claim: &str) -> TokenError {
+    malformed(claim, "is missing")
+}
+
+fn malformed(claim: &str, problem: &'static str) -> TokenError {
+    TokenError::Claim(ClaimError { claim: claim.to_owned(), problem })
+}
+
+fn not_in_the_future(
+    date: Option<NumericDate>,
+    name: &'static str,
+    now: NumericDate,
+    leeway: i64,
+) -> Result<(), TokenError> {
+    match date {
+        Some(date) if date > now.plus(leeway) => Err(TokenError::NotYet(name)),
+        _ => Ok(()),
+    }
+}
+
+/// Byte-equal to one that the rule names; never by prefix or substring.
+fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'_>) -> bool {
+    match rule {
+        AudienceRule::Any => true,
+        AudienceRule::Client => audience.iter().any(|name| expectation.client_names.contains(*name)),
+        AudienceRule::Own => audience.contains(&expectation.own.as_str()),
+        AudienceRule::OneOf(names) => audience.iter().any(|name| names.contains(*name)),
+    }
+}
+
+/// The scope claim: one string with spaces (RFC 8693 §4.2), or an array of tokens as some issuers write it.
+fn scope(issuer: &TrustedIssuer, claims: &Claims) -> Result<Option<Scopes>, TokenError> {
+    let Some(name) = &issuer.scope_claim else { return Ok(None) };
+    let value = match claims.at(&format!("/{}", name.replace('~', "~0").replace('/', "~1"))) {
+        None => return Ok(None),
+        Some(value) => value,
+    };
+    let scopes = match value {
+        serde_json::Value::String(text) => text.parse().ok(),
+        other => strings(other).and_then(|tokens| Scopes::from_tokens(tokens).ok()),
+    };
+    scopes.map(Some).ok_or_else(|| malformed(name, "is not a scope"))
+}
+
+/// The declared claims. A required one that is missing, or one of the wrong type, refuses the token.
+fn declared(issuer: &TrustedIssuer, claims: &Claims) -> Result<Attributes, TokenError> {
+    let mut out = Attributes::new();
+    for (name, declaration) in &issuer.claims {
+        match claims.at(&declaration.pointer) {
+            None if declaration.optional => {}
+            None => return Err(missing(name)),
+            Some(value) => {
+                let typed = declaration.ty.read(value).ok_or_else(|| {
+                    let problem = match declaration.ty {
+                        ClaimType::String => "is not a string",
+                        ClaimType::Int => "is not a whole number",
+                        ClaimType::Bool => "is not a truth value",
+                        ClaimType::Uri => "is not a canonical URI",
+                        ClaimType::StringSet => "is not a list of strings",
+                    };
+                    malformed(name, problem)
+                })?;
+                out.insert(Arc::clone(name), typed);
+            }
+        }
+    }
+    Ok(out)
+}
