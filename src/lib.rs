@@ -9,3 +9,4 @@ pub mod swap;
 pub mod section;
 pub mod jose;
 pub mod policy;
+pub mod net;
