@@ -10,3 +10,4 @@ pub mod section;
 pub mod jose;
 pub mod policy;
 pub mod net;
+pub mod audit;
