@@ -11,3 +11,4 @@ pub mod jose;
 pub mod policy;
 pub mod net;
 pub mod audit;
+pub mod reload;
