@@ -1,0 +1,3 @@
+//! From changed files to a new live configuration.
+
+pub mod watch;
