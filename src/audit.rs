@@ -1,3 +1,266 @@
 //! What was decided, on durable record before anybody is told.
+//!
+//! One JSON object a line. It holds everything that a decision rests on, so that it can be explained
+//! and replayed, and no token and no secret: tokens stand there as SHA-256 hashes.
 
 pub mod sink;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+
+use crate::exchange::{ExchangeError, Trail};
+use crate::oauth::error::OAuthError;
+use crate::policy::decide::Reason;
+use crate::policy::facts::REDACTED;
+use crate::snapshot::{AuditSettings, Snapshot};
+use sink::{AuditError, AuditSink, Target};
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// A token was issued.
+    Issued,
+    /// It was refused, or failed, on the request line.
+    Refused(&'a ExchangeError),
+    /// It was refused before that, or did not get to the end: status, reason, what the client is told.
+    Other(&'static str, &'a OAuthError),
+}
+
+/// The record writer.
+#[derive(Debug)]
+pub struct Audit {
+    sink: AuditSink,
+    tap: broadcast::Sender<Arc<Record>>,
+}
+
+/// One record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// When (RFC 3339).
+    pub time: String,
+    /// `exchange`, or `probe` for a line that only shows that records can be written.
+    pub event: &'static str,
+    /// The request's id, as the client was told.
+    pub request_id: String,
+    /// `issued`, `refused` (the client's or the policy's doing) or `failed` (ours).
+    pub outcome: &'static str,
+    /// The OAuth error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+    /// A word from a closed set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The reason in words, for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The rule that permitted or refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRecord>,
+    /// Further rules that refused too, or that conflicted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// The selected processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// The authenticated client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<Value>,
+    /// The verified subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Value>,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Value>,
+    /// What was granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Value>,
+    /// The values of the attributes that the decision rests on, by path: `explain` reads them back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<Map<String, Value>>,
+    /// The hash of the configuration that decided.
+    pub config: String,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// A rule, and where it stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleRecord {
+    /// `module.rule`.
+    pub id: String,
+    /// `file:line`.
+    pub at: String,
+}
+
+impl Audit {
+    /// Opens the sink that the settings name.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(settings: &AuditSettings) -> Result<Self, AuditError> {
+        Self::to(match settings {
+            AuditSettings::Stdout => Target::Stdout,
+            AuditSettings::File { path, fsync } => Target::File { path: path.clone(), fsync: *fsync },
+        })
+    }
+
+    /// Opens a given sink.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn to(target: Target) -> Result<Self, AuditError> {
+        Ok(Self { sink: AuditSink::open(target)?, tap: broadcast::channel(64).0 })
+    }
+
+    /// The records from now on, for a console. Whoever is too slow misses some.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.tap.subscribe()
+    }
+
+    /// Writes a record; when this returns, it is written.
+    ///
+    /// # Errors
+    /// When it is not, or that is not known. No token may leave then.
+    pub async fn record(&self, record: Record) -> Result<(), AuditError> {
+        let line = serde_json::to_string(&record).map_err(|error| AuditError::Failed(std::io::Error::from(error).kind()))?;
+        self.sink.write(line).await?;
+        let _ = self.tap.send(Arc::new(record)); // nobody listening is fine
+        Ok(())
+    }
+
+    /// Whether records can be written: after a failure, by writing one.
+    pub async fn probe(&self, time: String) -> bool {
+        self.sink.healthy() || {
+            let line = serde_json::json!({ "time": time, "event": "probe" }).to_string();
+            self.sink.write(line).await.is_ok()
+        }
+    }
+}
+
+impl Record {
+    /// The record of one request.
+    #[must_use]
+    pub fn new(
+        time: String,
+        trail: &Trail,
+        outcome: &Outcome<'_>,
+        snapshot: &Snapshot,
+        duration: std::time::Duration,
+    ) -> Self {
+        let realm = &snapshot.realm;
+        let place = |id: &crate::oauth::id::RuleId| RuleRecord {
+            id: id.to_string(),
+            at: realm.places.get(id).cloned().unwrap_or_default(),
+        };
+        let mut record = Self {
+            time,
+            event: "exchange",
+            request_id: trail.request_id.to_string(),
+            outcome: "issued",
+            error: None,
+            reason: None,
+            detail: None,
+            rule: trail.permitted.as_ref().map(|permitted| place(&permitted.rule)),
+            also: Vec::new(),
+            processor: trail.permitted.as_ref().map(|permitted| permitted.processor.to_string()),
+            client: trail.client.as_ref().map(|c| serde_json::json!({ "id": c.id.as_str(), "auth": c.auth })),
+            subject: subject(trail, &realm.redact),
+            asked: asked(trail),
+            granted: granted(trail, &realm.redact),
+            context: trail.facts.as_ref().map(|facts| redacted(facts, &realm.redact)),
+            config: snapshot.hash.clone(),
+            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        };
+        match outcome {
+            Outcome::Issued => {}
+            Outcome::Refused(error) => {
+                record.refuse(error.code().status(), error.code().as_str(), error.reason(), detail(error));
+                if let ExchangeError::Denied(denial) = error {
+                    record.rule = denial.rule.as_ref().map(|(id, _)| place(id)).or(record.rule);
+                    if let Reason::DeniedBy(rules) | Reason::Ambiguous(rules) = &denial.reason {
+                        record.also = rules.iter().skip(1).map(ToString::to_string).collect();
+                    }
+                }
+            }
+            Outcome::Other(reason, error) => {
+                record.refuse(error.code.status(), error.code.as_str(), reason, error.description.clone());
+            }
+        }
+        record
+    }
+
+    fn refuse(&mut self, status: u16, error: &'static str, reason: &'static str, detail: String) {
+        self.outcome = if status >= 500 { "failed" } else { "refused" };
+        (self.error, self.reason, self.detail) = (Some(error), Some(reason), Some(detail));
+        self.granted = None;
+    }
+}
+
+/// What the operator is told: the rule's own words where it has some.
+fn detail(error: &ExchangeError) -> String {
+    match error {
+        ExchangeError::Denied(denial) => match (&denial.because, &denial.reason) {
+            (Some(because), _) => because.to_string(),
+            (None, Reason::NoRule(stage)) => format!("no rule is left at stage `{}`", stage.name()),
+            (None, Reason::Template(name)) => format!("the value for `{name}` is absent or holds its separator"),
+            (None, _) => error.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn subject(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
+    let hash = trail.subject_token_hash.as_ref()?;
+    let mut subject = Map::new();
+    subject.insert("token_sha256".to_owned(), hash.clone().into());
+    if let Some(party) = &trail.subject {
+        subject.insert("issuer".to_owned(), party.issuer.as_str().into());
+        subject.insert("sub".to_owned(), shown("subject.sub", party.subject.as_str(), redact));
+        subject.insert("token_type".to_owned(), party.token_type.name().into());
+        subject.insert("token_id".to_owned(), party.token_id.clone().into());
+        subject.insert("expires_at".to_owned(), party.expires_at.0.into());
+    }
+    Some(Value::Object(subject))
+}
+
+fn shown(path: &str, value: &str, redact: &BTreeSet<String>) -> Value {
+    if redact.contains(path) { REDACTED.into() } else { value.into() }
+}
+
+fn asked(trail: &Trail) -> Option<Value> {
+    let asked = trail.asked.as_ref()?;
+    Some(serde_json::json!({
+        "resource": asked.resource,
+        "audience": asked.audience,
+        "scope": asked.scope,
+        "requested_token_type": asked.requested_token_type,
+        "subject_token_type": asked.subject_token_type,
+    }))
+}
+
+fn granted(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
+    let allowance = &trail.permitted.as_ref()?.allowance;
+    let issued = trail.issued.as_ref()?;
+    Some(serde_json::json!({
+        "audience": allowance.audience.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "scope": allowance.scope.to_string(),
+        "expires_at": allowance.expires_at.0,
+        "token_type": allowance.token_type.name(),
+        "sub": shown("subject.sub", allowance.subject.as_str(), redact),
+        "token_id": issued.token_id,
+        "token_sha256": issued.token_hash,
+    }))
+}
+
+fn redacted(facts: &Map<String, Value>, redact: &BTreeSet<String>) -> Map<String, Value> {
+    let hide = |(path, value): (&String, &Value)| {
+        let value = if redact.contains(path) { REDACTED.into() } else { value.clone() };
+        (path.clone(), value)
+    };
+    facts.iter().map(hide).collect()
+}

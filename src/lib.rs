@@ -15,7 +15,7 @@
 //! `tests/it/floors.rs` reads this list and the sources, and fails where they differ.
 //!
 //! ```text
-//! 5  audit   server   admin   reload   demo   cli          the edges: sockets, files changing, commands
+//! 5  audit   server   admin   reload   run   demo   cli    the edges: sockets, files changing, commands
 //! 4  exchange   config                                     the two straight lines
 //! 3  snapshot                                              what the two lines share
 //! 2  services   token   client   provider                  the open sets
@@ -93,4 +93,14 @@ pub mod config;
 // ── 5  the edges
 pub mod audit;
 
+pub mod server;
+
+pub mod admin;
+
 pub mod reload;
+
+pub mod run;
+
+pub mod demo;
+
+pub mod cli;

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod decide;
+pub mod explain;
 pub mod facts;
 pub mod pattern;
 pub mod rule;

@@ -1,3 +1,122 @@
-//! From changed files to a new live configuration.
+//! From changed files to a new live configuration, all or nothing.
 
 pub mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{self, LoadError};
+use crate::server::Gateway;
+use crate::snapshot::{LastLoad, Snapshot};
+use watch::{Cause, Settle, Watch, WatchState};
+
+/// How a reload ended.
+#[derive(Debug)]
+pub enum ReloadOutcome {
+    /// The new configuration is live.
+    Applied(Arc<Snapshot>),
+    /// What is on disk is what runs.
+    Unchanged,
+    /// The new configuration has errors; the old one keeps serving.
+    Rejected(Box<LoadError>),
+    /// It is sound, but these keys need a restart; the old one keeps serving, whole.
+    NeedsRestart(Vec<&'static str>),
+}
+
+impl ReloadOutcome {
+    /// A word for metrics and `/status`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Applied(_) => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Rejected(_) => "rejected",
+            Self::NeedsRestart(_) => "needs_restart",
+        }
+    }
+}
+
+/// Loads the directory once more, and publishes what is sound and new.
+pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
+    let current = gateway.live.load();
+    let outcome = match config::load(dir, &gateway.services, Some(&current)) {
+        Err(error) => ReloadOutcome::Rejected(error),
+        Ok(next) if next.hash == current.hash => ReloadOutcome::Unchanged,
+        Ok(next) => match next.settings.differences(&current.settings) {
+            fields if !fields.is_empty() => ReloadOutcome::NeedsRestart(fields),
+            _ => {
+                let next = Arc::new(next);
+                gateway.live.publish(Arc::clone(&next));
+                ReloadOutcome::Applied(next)
+            }
+        },
+    };
+    note(gateway, &outcome);
+    outcome
+}
+
+/// Makes status and metrics say what happened.
+fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
+    let now = gateway.services.clock.now();
+    let details = match outcome {
+        ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged => serde_json::Value::Null,
+        ReloadOutcome::Rejected(error) => error.diagnostics.to_json(&error.sources),
+        ReloadOutcome::NeedsRestart(fields) => serde_json::json!(fields),
+    };
+    let in_step = matches!(outcome, ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged);
+    gateway.live.note(LastLoad { at: now, result: outcome.name(), details });
+    let metrics = &gateway.services.metrics;
+    metrics.reload(outcome.name());
+    metrics.in_step(in_step, now.0);
+    let (rules, denies) = gateway.live.load().realm.policies.counts();
+    metrics.policy(rules, denies);
+}
+
+/// Records that the first load is live.
+pub fn started(gateway: &Gateway) {
+    let metrics = &gateway.services.metrics;
+    metrics.in_step(true, gateway.services.clock.now().0);
+    let (rules, denies) = gateway.live.load().realm.policies.counts();
+    metrics.policy(rules, denies);
+}
+
+/// Watches and reloads until it is dropped. `tell` gets every outcome that is news.
+pub async fn run(gateway: Arc<Gateway>, dir: PathBuf, settle: Settle, tell: impl Fn(&ReloadOutcome) + Send) {
+    let files = |gateway: &Gateway| gateway.live.load().files.clone();
+    let mut watch = Watch::start(&files(&gateway), settle);
+    let mut rejected: Option<String> = None;
+    loop {
+        gateway.live.note_watch(match watch.state() {
+            WatchState::Events => "file events and a slow poll".to_owned(),
+            WatchState::PollOnly { why } => format!("slow poll only ({why})"),
+        });
+        let hint = watch.next().await;
+        let (line, at) = (Arc::clone(&gateway), dir.clone());
+        let outcome = match tokio::task::spawn_blocking(move || reload(&line, &at)).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%error, "a reload did not end; what ran keeps running");
+                continue;
+            }
+        };
+        let mut watched = files(&gateway);
+        // The same bad files found again by the slow poll are no news.
+        let news = match &outcome {
+            ReloadOutcome::Rejected(error) => {
+                watched.extend(error.files.iter().cloned());
+                let again = rejected.as_ref() == Some(&error.hash);
+                rejected = Some(error.hash.clone());
+                !again || hint.cause != Cause::Poll
+            }
+            ReloadOutcome::Unchanged => rejected.take().is_some() || matches!(hint.cause, Cause::Signal | Cause::Asked),
+            ReloadOutcome::Applied(_) | ReloadOutcome::NeedsRestart(_) => {
+                rejected = None;
+                hint.cause != Cause::Poll || matches!(outcome, ReloadOutcome::Applied(_))
+            }
+        };
+        watch.update(&watched);
+        if news {
+            tell(&outcome);
+        }
+    }
+}

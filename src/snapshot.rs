@@ -121,25 +121,64 @@ impl Settings {
     }
 }
 
-/// The handle on what is live.
+/// How the last load went. What runs may be older than what is on disk; this says so.
+#[derive(Clone, Debug)]
+pub struct LastLoad {
+    /// When, in seconds.
+    pub at: NumericDate,
+    /// `applied`, `unchanged`, `rejected` or `needs_restart`.
+    pub result: &'static str,
+    /// What it was about: findings, or keys that need a restart.
+    pub details: serde_json::Value,
+}
+
+/// The handle on what is live, and how the last load went.
 #[derive(Debug)]
-pub struct Live(Swap<Snapshot>);
+pub struct Live {
+    snapshot: Swap<Snapshot>,
+    last_load: Swap<LastLoad>,
+    watch: Swap<String>,
+}
 
 impl Live {
     /// Goes live with the first snapshot.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
-        Self(Swap::new(first))
+        let at = first.loaded_at;
+        let last = LastLoad { at, result: "applied", details: serde_json::Value::Null };
+        Self { snapshot: Swap::new(first), last_load: Swap::new(last), watch: Swap::new("off".to_owned()) }
     }
 
     /// What is live now.
     #[must_use]
     pub fn load(&self) -> Arc<Snapshot> {
-        self.0.load()
+        self.snapshot.load()
     }
 
     /// Replaces it for every request that begins from now on.
     pub fn publish(&self, next: Arc<Snapshot>) {
-        self.0.store(next);
+        self.snapshot.store(next);
+    }
+
+    /// How the last load went.
+    #[must_use]
+    pub fn last_load(&self) -> Arc<LastLoad> {
+        self.last_load.load()
+    }
+
+    /// Records how a load went.
+    pub fn note(&self, last: LastLoad) {
+        self.last_load.store(Arc::new(last));
+    }
+
+    /// How changes on disk are noticed, for people.
+    #[must_use]
+    pub fn watch(&self) -> Arc<String> {
+        self.watch.load()
+    }
+
+    /// Records how changes on disk are noticed.
+    pub fn note_watch(&self, state: String) {
+        self.watch.store(Arc::new(state));
     }
 }

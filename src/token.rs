@@ -197,6 +197,11 @@ impl IssuerSet {
         Self { issuers, own }
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &TrustedIssuer> {
+        self.issuers.iter().map(|issuer| &**issuer)
+    }
+
     /// Verifies a token: signature or introspection, then every claim.
     ///
     /// # Errors

@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 
 const QUEUE: usize = 1024;
 const DEADLINE: Duration = Duration::from_secs(2);
-const CHECK: Duration = Duration::from_secs(1);
 
 /// Where lines go.
 #[derive(Clone, Debug)]
@@ -65,6 +64,20 @@ pub enum AuditError {
     /// Not written in time. It may still be.
     #[error("not written in time")]
     Timeout,
+}
+
+impl AuditError {
+    /// A word for metrics, from a closed set.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::Start(_) => "open",
+            Self::LineBreak => "line_break",
+            Self::Busy => "busy",
+            Self::Failed(_) => "failed",
+            Self::Timeout => "timeout",
+        }
+    }
 }
 
 /// The writer. Dropping it writes what is queued, for which it waits as long as one line may take.
@@ -192,7 +205,6 @@ struct Health {
 /// What the tests have otherwise.
 struct Rules {
     deadline: Duration,
-    check: Duration,
     accept: fn(&FileType) -> bool,
 }
 
@@ -200,7 +212,6 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             deadline: DEADLINE,
-            check: CHECK,
             accept: FileType::is_file,
         }
     }
@@ -272,8 +283,6 @@ struct LogFile {
     fsync: bool,
     /// `None` after an error: what the descriptor still holds is unknown.
     open: Option<Open>,
-    checked: Instant,
-    check: Duration,
     accept: fn(&FileType) -> bool,
 }
 
@@ -289,13 +298,11 @@ impl LogFile {
     fn open(path: PathBuf, fsync: bool, rules: &Rules) -> Result<Self, AuditError> {
         match open(&path, fsync, rules.accept) {
             Ok(open) => {
-                let (check, accept) = (rules.check, rules.accept);
+                let accept = rules.accept;
                 Ok(Self {
                     path,
                     fsync,
                     open: Some(open),
-                    checked: Instant::now(),
-                    check,
                     accept,
                 })
             }
@@ -316,12 +323,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Whether the path leads to something else by now. Asked once in a while.
-    fn is_gone(&mut self, open: &Open) -> bool {
-        if self.checked.elapsed() < self.check {
-            return false;
-        }
-        self.checked = Instant::now();
+    /// Whether the path leads to something else by now: moved, removed, another disk.
+    fn is_gone(&self, open: &Open) -> bool {
         fs::metadata(&self.path).map_or(true, |now| (now.dev(), now.ino()) != open.identity)
     }
 }
@@ -417,10 +420,9 @@ mod tests {
         }
     }
 
-    /// Looks at the path before every batch, and takes devices.
+    /// Takes devices.
     fn watchful() -> Rules {
         Rules {
-            check: Duration::ZERO,
             accept: |kind| !kind.is_dir(),
             ..Rules::default()
         }

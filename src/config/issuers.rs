@@ -12,6 +12,7 @@ use crate::net::{Endpoint, Limits, basic};
 use crate::oauth::claims::ClaimDeclaration;
 use crate::oauth::id::{Issuer, IssuerAlias};
 use crate::oauth::token_type::TokenType;
+use crate::oauth::uri::Uri;
 use crate::policy::schema::IssuerSchema;
 use crate::section::{Key, Node, Seconds, Section, Value};
 use crate::services::Services;
@@ -241,25 +242,33 @@ impl Reader<'_> {
         let allow_http = section.flag("insecure_http", self.problems);
         let client_id = section.take("client_id").and_then(|node| node.text(self.problems));
         let secret = secret_from(&mut section, self.sources, self.problems);
+        let unauthenticated = section.flag("unauthenticated", self.problems);
         let timeout = self.seconds(&mut section, "timeout", 3, 60).max(1);
         section.finish(self.problems);
         let endpoint = endpoint.and_then(|node| {
-            let text = node.text(self.problems)?;
-            let parsed = if allow_http { Endpoint::allow_http(&text) } else { text.parse() };
-            parsed.map_err(|error: crate::net::EndpointError| {
-                let problem = Diagnostic::error("E1006", format!("`{text}` {error}")).at(&node.span);
-                self.problems.push(problem);
-            }).ok()
+            let uri: Uri = node.parse(self.problems)?;
+            let parsed = if allow_http {
+                Endpoint::allow_http(&uri)
+            } else {
+                Endpoint::try_from(&uri)
+            };
+            let refused = |error| self.report("E1006", format!("`{uri}` {error}"), &node.span);
+            parsed.map_err(refused).ok()
         });
         let authorization = match (client_id, secret) {
-            (Some(id), Found::Secret(secret)) => Some(basic(&id, &secret)),
+            (None, Found::None) if unauthenticated => None,
             (None, Found::None) => {
-                // RFC 7662 §2.1 wants the caller to be authorised; a toy server may not.
-                let message = "this server asks without authenticating; most endpoints refuse that (RFC 7662 section 2.1)";
-                let problem = Diagnostic::warning("E1015", message).at(&span);
-                self.problems.push(problem.help("give `client_id` and `secret_file` or `secret_env`"));
+                let message = "say how this server authenticates to the endpoint (RFC 7662 section 2.1)";
+                let problem = Diagnostic::error("E1005", message).at(&span);
+                let problem = problem.help("give `client_id` and `secret_file` or `secret_env`");
+                self.problems.push(problem.help("for an endpoint that asks for none, say `unauthenticated: true`"));
                 None
             }
+            (Some(_), Found::Secret(_)) if unauthenticated => {
+                self.report("E1005", "`unauthenticated` contradicts `client_id`", &span);
+                None
+            }
+            (Some(id), Found::Secret(secret)) => Some(basic(&id, &secret)),
             (_, Found::Broken) => None,
             _ => {
                 self.report("E1005", "`client_id` and a secret go together", &span);

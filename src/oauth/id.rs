@@ -76,6 +76,14 @@ name!(
     word
 );
 
+impl RequestId {
+    /// Of a request that could not be given an id.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(Arc::from("unknown"))
+    }
+}
+
 impl IssuerAlias {
     /// The alias of our own tokens.
     #[must_use]

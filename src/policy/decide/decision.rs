@@ -150,6 +150,19 @@ impl Stage {
         }
     }
 
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Issuer => "issuer and token type",
+            Self::Actor => "actor",
+            Self::Targets => "targets",
+            Self::Scope => "scope",
+            Self::Rest => "other conditions",
+        }
+    }
+
     fn reason(self) -> &'static str {
         match self {
             Self::Client => "no_rule_for_client",

@@ -1,0 +1,115 @@
+//! The token listener: sockets, limits, deadlines, and which path means what.
+//!
+//! HTTP/1.1 only. Every limit is set here, and hyper's timer with them: without it hyper's own header
+//! deadline is silently off.
+
+mod respond;
+mod token;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+pub use respond::Response;
+
+use crate::audit::Audit;
+use crate::services::Services;
+use crate::snapshot::Live;
+
+/// The most headers a request may have.
+const MAX_HEADERS: usize = 64;
+/// The most bytes of headers, hyper's read buffer.
+const MAX_HEAD: usize = 32 * 1024;
+/// How long connections have to end by themselves when the process stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a request needs.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration.
+    pub live: Live,
+    /// The services.
+    pub services: Services,
+    /// The records.
+    pub audit: Audit,
+}
+
+/// Serves until `stop` becomes true, then lets requests in flight finish.
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let settings = gateway.live.load().settings.clone();
+    let room = Arc::new(Semaphore::new(settings.max_connections));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: they come back as connections end.
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            gateway.services.metrics.connection("turned_away");
+            continue;
+        };
+        gateway.services.metrics.connection("accepted");
+        let _ = stream.set_nodelay(true);
+        let gateway = Arc::clone(&gateway);
+        let service = service_fn(move |request| {
+            let gateway = Arc::clone(&gateway);
+            async move { Ok::<_, std::convert::Infallible>(route(&gateway, request, peer).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(settings.header_timeout))
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "connection ended early");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+}
+
+/// Which path means what. The configuration is loaded once, and the request keeps it to the end.
+async fn route(gateway: &Gateway, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    let snapshot = gateway.live.load();
+    let realm = &snapshot.realm;
+    let path = request.uri().path();
+    if path == realm.token_path {
+        return token::answer(gateway, &snapshot, request, peer).await;
+    }
+    let document = if path == realm.metadata_path {
+        &realm.metadata
+    } else if path == realm.jwks_path {
+        &realm.jwks
+    } else {
+        return respond::not_found();
+    };
+    match *request.method() {
+        Method::GET | Method::HEAD => respond::document(document),
+        _ => respond::not_allowed("GET, HEAD"),
+    }
+}
