@@ -47,16 +47,35 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
 
 async fn route(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET here\n".to_owned());
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut response = answer(
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "only GET here\n".to_owned(),
+        );
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {
         "/metrics" => answer(StatusCode::OK, METRICS, gateway.services.metrics.scrape()),
         "/livez" => answer(StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => ready(gateway, request.uri().query().is_some_and(|query| query.contains("verbose"))).await,
+        "/readyz" => {
+            ready(
+                gateway,
+                request
+                    .uri()
+                    .query()
+                    .is_some_and(|query| query.contains("verbose")),
+            )
+            .await
+        }
         "/status" => answer(StatusCode::OK, JSON, format!("{:#}\n", status(gateway))),
-        _ => answer(StatusCode::NOT_FOUND, TEXT, "here are /metrics, /livez, /readyz and /status\n".to_owned()),
+        _ => answer(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "here are /metrics, /livez, /readyz and /status\n".to_owned(),
+        ),
     }
 }
 
@@ -72,18 +91,32 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full
 /// Ready when exchanges can be answered: something is loaded (always, or the process would not run),
 /// and records can be written. A rejected reload is shown, but what runs is sound.
 async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
-    let audit = gateway.audit.probe(gateway.services.clock.timestamp()).await;
+    let audit = gateway
+        .audit
+        .probe(gateway.services.clock.timestamp())
+        .await;
     let last = gateway.live.last_load();
     let snapshot = gateway.live.load();
-    let status = if audit { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if audit {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let mut body = String::new();
     if verbose {
         let mark = |good: bool| if good { "[+]" } else { "[-]" };
         let since = rfc3339(snapshot.loaded_at);
-        body.push_str(&format!("[+] configuration: {} loaded {since}\n", snapshot.hash));
+        body.push_str(&format!(
+            "[+] configuration: {} loaded {since}\n",
+            snapshot.hash
+        ));
         let in_step = matches!(last.result, "applied" | "unchanged");
         let at = rfc3339(last.at);
-        body.push_str(&format!("{} last reload: {} at {at} (what runs is sound)\n", mark(in_step), last.result));
+        body.push_str(&format!(
+            "{} last reload: {} at {at} (what runs is sound)\n",
+            mark(in_step),
+            last.result
+        ));
         body.push_str(&format!("[+] watch: {}\n", gateway.live.watch()));
         body.push_str(&format!("{} audit\n", mark(audit)));
     }

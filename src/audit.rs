@@ -104,7 +104,10 @@ impl Audit {
     pub fn open(settings: &AuditSettings) -> Result<Self, AuditError> {
         Self::to(match settings {
             AuditSettings::Stdout => Target::Stdout,
-            AuditSettings::File { path, fsync } => Target::File { path: path.clone(), fsync: *fsync },
+            AuditSettings::File { path, fsync } => Target::File {
+                path: path.clone(),
+                fsync: *fsync,
+            },
         })
     }
 
@@ -113,7 +116,10 @@ impl Audit {
     /// # Errors
     /// When it cannot be opened.
     pub fn to(target: Target) -> Result<Self, AuditError> {
-        Ok(Self { sink: AuditSink::open(target)?, tap: broadcast::channel(64).0 })
+        Ok(Self {
+            sink: AuditSink::open(target)?,
+            tap: broadcast::channel(64).0,
+        })
     }
 
     /// The records from now on, for a console. Whoever is too slow misses some.
@@ -127,7 +133,8 @@ impl Audit {
     /// # Errors
     /// When it is not, or that is not known. No token may leave then.
     pub async fn record(&self, record: Record) -> Result<(), AuditError> {
-        let line = serde_json::to_string(&record).map_err(|error| AuditError::Failed(std::io::Error::from(error).kind()))?;
+        let line = serde_json::to_string(&record)
+            .map_err(|error| AuditError::Failed(std::io::Error::from(error).kind()))?;
         self.sink.write(line).await?;
         let _ = self.tap.send(Arc::new(record)); // nobody listening is fine
         Ok(())
@@ -165,30 +172,56 @@ impl Record {
             error: None,
             reason: None,
             detail: None,
-            rule: trail.permitted.as_ref().map(|permitted| place(&permitted.rule)),
+            rule: trail
+                .permitted
+                .as_ref()
+                .map(|permitted| place(&permitted.rule)),
             also: Vec::new(),
-            processor: trail.permitted.as_ref().map(|permitted| permitted.processor.to_string()),
-            client: trail.client.as_ref().map(|c| serde_json::json!({ "id": c.id.as_str(), "auth": c.auth })),
+            processor: trail
+                .permitted
+                .as_ref()
+                .map(|permitted| permitted.processor.to_string()),
+            client: trail
+                .client
+                .as_ref()
+                .map(|c| serde_json::json!({ "id": c.id.as_str(), "auth": c.auth })),
             subject: subject(trail, &realm.redact),
             asked: asked(trail),
             granted: granted(trail, &realm.redact),
-            context: trail.facts.as_ref().map(|facts| redacted(facts, &realm.redact)),
+            context: trail
+                .facts
+                .as_ref()
+                .map(|facts| redacted(facts, &realm.redact)),
             config: snapshot.hash.clone(),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         };
         match outcome {
             Outcome::Issued => {}
             Outcome::Refused(error) => {
-                record.refuse(error.code().status(), error.code().as_str(), error.reason(), detail(error));
+                record.refuse(
+                    error.code().status(),
+                    error.code().as_str(),
+                    error.reason(),
+                    detail(error),
+                );
                 if let ExchangeError::Denied(denial) = error {
-                    record.rule = denial.rule.as_ref().map(|(id, _)| place(id)).or(record.rule);
+                    record.rule = denial
+                        .rule
+                        .as_ref()
+                        .map(|(id, _)| place(id))
+                        .or(record.rule);
                     if let Reason::DeniedBy(rules) | Reason::Ambiguous(rules) = &denial.reason {
                         record.also = rules.iter().skip(1).map(ToString::to_string).collect();
                     }
                 }
             }
             Outcome::Other(reason, error) => {
-                record.refuse(error.code.status(), error.code.as_str(), reason, error.description.clone());
+                record.refuse(
+                    error.code.status(),
+                    error.code.as_str(),
+                    reason,
+                    error.description.clone(),
+                );
             }
         }
         record
@@ -207,7 +240,9 @@ fn detail(error: &ExchangeError) -> String {
         ExchangeError::Denied(denial) => match (&denial.because, &denial.reason) {
             (Some(because), _) => because.to_string(),
             (None, Reason::NoRule(stage)) => format!("no rule is left at stage `{}`", stage.name()),
-            (None, Reason::Template(name)) => format!("the value for `{name}` is absent or holds its separator"),
+            (None, Reason::Template(name)) => {
+                format!("the value for `{name}` is absent or holds its separator")
+            }
             (None, _) => error.to_string(),
         },
         other => other.to_string(),
@@ -220,7 +255,10 @@ fn subject(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
     subject.insert("token_sha256".to_owned(), hash.clone().into());
     if let Some(party) = &trail.subject {
         subject.insert("issuer".to_owned(), party.issuer.as_str().into());
-        subject.insert("sub".to_owned(), shown("subject.sub", party.subject.as_str(), redact));
+        subject.insert(
+            "sub".to_owned(),
+            shown("subject.sub", party.subject.as_str(), redact),
+        );
         subject.insert("token_type".to_owned(), party.token_type.name().into());
         subject.insert("token_id".to_owned(), party.token_id.clone().into());
         subject.insert("expires_at".to_owned(), party.expires_at.0.into());
@@ -229,7 +267,11 @@ fn subject(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
 }
 
 fn shown(path: &str, value: &str, redact: &BTreeSet<String>) -> Value {
-    if redact.contains(path) { REDACTED.into() } else { value.into() }
+    if redact.contains(path) {
+        REDACTED.into()
+    } else {
+        value.into()
+    }
 }
 
 fn asked(trail: &Trail) -> Option<Value> {
@@ -259,7 +301,11 @@ fn granted(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
 
 fn redacted(facts: &Map<String, Value>, redact: &BTreeSet<String>) -> Map<String, Value> {
     let hide = |(path, value): (&String, &Value)| {
-        let value = if redact.contains(path) { REDACTED.into() } else { value.clone() };
+        let value = if redact.contains(path) {
+            REDACTED.into()
+        } else {
+            value.clone()
+        };
         (path.clone(), value)
     };
     facts.iter().map(hide).collect()

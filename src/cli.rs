@@ -1,1 +1,172 @@
-//! stub
+//! The command line: one file per verb. Exit codes: 0 good, 1 findings or refusal, 2 could not run.
+
+mod check;
+mod demo;
+mod explain;
+mod make;
+mod serve;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::LoadError;
+use crate::diagnostic::{Diagnostics, SourceText, Style};
+
+/// A policy-driven token exchange gateway (OAuth 2.0 Token Exchange, RFC 8693).
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 good, 1 findings or a refusal, 2 could not run."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve a configuration directory until told to stop.
+    Serve(serve::Serve),
+    /// Say everything that is wrong with a configuration directory.
+    Check(check::Check),
+    /// Say why an exchange is refused or allowed.
+    Explain(Box<explain::Explain>),
+    /// Run the example: a toy identity provider, frontend and backend around a real gateway.
+    Demo(demo::Demo),
+    /// Make signing keys.
+    #[command(subcommand)]
+    Keys(make::Keys),
+    /// Make client secrets.
+    #[command(subcommand)]
+    Secret(make::Secrets),
+    /// Print the version.
+    Version,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Good.
+const GOOD: u8 = 0;
+/// Findings, or a refusal.
+const FINDINGS: u8 = 1;
+/// Could not run.
+const COULD_NOT: u8 = 2;
+
+/// Runs what the command line says.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let code = match arguments.verb {
+        Verb::Serve(verb) => serve::run(&verb),
+        Verb::Check(verb) => check::run(&verb),
+        Verb::Explain(verb) => explain::run(&verb),
+        Verb::Demo(verb) => demo::run(&verb),
+        Verb::Keys(verb) => make::keys(&verb),
+        Verb::Secret(verb) => make::secret(&verb),
+        Verb::Version => {
+            say(&format!("cambist {}\n", env!("CARGO_PKG_VERSION")));
+            GOOD
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Writes to standard output. A reader that has gone is no reason to fail.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes to standard error.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "NO_COLOR is a convention of the command line"
+)]
+fn style(terminal: bool) -> Style {
+    let no_color = std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
+    if terminal && !no_color {
+        Style::Coloured
+    } else {
+        Style::Plain
+    }
+}
+
+/// Shows findings on standard error.
+fn complain_about(diagnostics: &Diagnostics, sources: &SourceText) {
+    complain(&diagnostics.render(sources, style(std::io::stderr().is_terminal())));
+}
+
+/// `2 errors, 1 warning`.
+fn counted(diagnostics: &Diagnostics) -> String {
+    let plural = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        many => format!("{many} {word}s"),
+    };
+    let (errors, warnings) = diagnostics.counts();
+    format!(
+        "{}, {}",
+        plural(errors, "error"),
+        plural(warnings, "warning")
+    )
+}
+
+fn complain_about_load(error: &LoadError) {
+    complain_about(&error.diagnostics, &error.sources);
+    complain(&format!("{}\n", counted(&error.diagnostics)));
+}
+
+/// A runtime, or the reason why there is none.
+fn runtime() -> Result<tokio::runtime::Runtime, u8> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            complain(&format!("error: cannot start: {error}\n"));
+            COULD_NOT
+        })
+}
+
+/// Logs go to standard error; `CAMBIST_LOG` filters them (`info`, `cambist=debug`).
+fn start_logs(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CAMBIST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !terminal,
+    };
+    let colour = style(terminal) == Style::Coloured;
+    let _ = if json {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(colour).try_init()
+    };
+}
+
+/// The directory argument that several verbs share.
+#[derive(Debug, clap::Args)]
+struct Directory {
+    /// The configuration directory: `cambist.yaml` and the files that it names.
+    dir: PathBuf,
+}

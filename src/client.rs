@@ -89,7 +89,9 @@ impl ClientError {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Several => ErrorCode::InvalidRequest,
-            Self::Missing | Self::Malformed | Self::Failed | Self::Disagrees => ErrorCode::InvalidClient,
+            Self::Missing | Self::Malformed | Self::Failed | Self::Disagrees => {
+                ErrorCode::InvalidClient
+            }
         }
     }
 
@@ -110,8 +112,14 @@ impl ClientSet {
     /// The clients of a realm. That names are unique was checked by whoever read the configuration.
     #[must_use]
     pub fn new(clients: impl IntoIterator<Item = Client>) -> Self {
-        let clients = clients.into_iter().map(|client| (client.id.clone(), client)).collect();
-        Self { clients, nobody: SaltedHash::unmatchable() }
+        let clients = clients
+            .into_iter()
+            .map(|client| (client.id.clone(), client))
+            .collect();
+        Self {
+            clients,
+            nobody: SaltedHash::unmatchable(),
+        }
     }
 
     /// How many there are.
@@ -129,15 +137,26 @@ impl ClientSet {
     /// The methods that some client may use, for the metadata.
     #[must_use]
     pub fn methods(&self) -> Vec<&'static str> {
-        let used = |method: &&&Method| self.clients.values().any(|client| client.secrets.contains_key(method.name));
-        METHODS.iter().filter(used).map(|method| method.name).collect()
+        let used = |method: &&&Method| {
+            self.clients
+                .values()
+                .any(|client| client.secrets.contains_key(method.name))
+        };
+        METHODS
+            .iter()
+            .filter(used)
+            .map(|method| method.name)
+            .collect()
     }
 
     /// Authenticates the client of a request.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn authenticate(&self, request: &TokenRequest) -> Result<Verified<ClientFacts>, ClientError> {
+    pub fn authenticate(
+        &self,
+        request: &TokenRequest,
+    ) -> Result<Verified<ClientFacts>, ClientError> {
         if request.authorization.len() > 1 {
             return Err(ClientError::Several);
         }
@@ -151,14 +170,24 @@ impl ClientSet {
             }
         }
         let (method, presented) = found.ok_or(ClientError::Missing)?;
-        let client = presented.client_id.parse().ok().and_then(|id: ClientId| self.clients.get(&id));
+        let client = presented
+            .client_id
+            .parse()
+            .ok()
+            .and_then(|id: ClientId| self.clients.get(&id));
         let secrets = client.and_then(|client| client.secrets.get(method));
         let matched = match secrets {
-            Some(secrets) => secrets.iter().fold(false, |matched, secret| secret.matches(&presented.secret) | matched),
+            Some(secrets) => secrets.iter().fold(false, |matched, secret| {
+                secret.matches(&presented.secret) | matched
+            }),
             None => self.nobody.matches(&presented.secret),
         };
         let client = client.filter(|_| matched).ok_or(ClientError::Failed)?;
-        if request.form.value("client_id").is_some_and(|sent| sent != client.id.as_str()) {
+        if request
+            .form
+            .value("client_id")
+            .is_some_and(|sent| sent != client.id.as_str())
+        {
             return Err(ClientError::Disagrees);
         }
         // Vouched for by: one of the client's secrets for this very method.

@@ -42,18 +42,26 @@ pub struct LoadError {
 ///
 /// # Errors
 /// Every problem of the load, none twice.
-pub fn load(dir: &Path, services: &Services, current: Option<&Snapshot>) -> Result<Snapshot, Box<LoadError>> {
+pub fn load(
+    dir: &Path,
+    services: &Services,
+    current: Option<&Snapshot>,
+) -> Result<Snapshot, Box<LoadError>> {
     let mut sources = Sources::new(dir);
     let mut problems = Diagnostics::default();
     let root: Arc<str> = Arc::from(ROOT);
-    let parsed = sources.text(ROOT, None, &mut problems).and_then(|text| match section::parse(&root, &text) {
-        Ok(node) => node.section(&mut problems),
-        Err(found) => {
-            problems.extend(found);
-            None
+    let parsed = sources.text(ROOT, None, &mut problems).and_then(|text| {
+        match section::parse(&root, &text) {
+            Ok(node) => node.section(&mut problems),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
         }
     });
-    let snapshot = parsed.and_then(|section| root::snapshot(section, &mut sources, services, current, &mut problems));
+    let snapshot = parsed.and_then(|section| {
+        root::snapshot(section, &mut sources, services, current, &mut problems)
+    });
     match snapshot {
         Some(parts) if !problems.has_errors() => Ok(Snapshot {
             realm: parts.realm,
@@ -66,7 +74,12 @@ pub fn load(dir: &Path, services: &Services, current: Option<&Snapshot>) -> Resu
         }),
         _ => {
             let (hash, files) = (sources.hash(), sources.files());
-            Err(Box::new(LoadError { diagnostics: problems, sources: sources.into_text(), files, hash }))
+            Err(Box::new(LoadError {
+                diagnostics: problems,
+                sources: sources.into_text(),
+                files,
+                hash,
+            }))
         }
     }
 }

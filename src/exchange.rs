@@ -26,7 +26,10 @@ pub struct Grant {
 }
 
 /// All grants of this build.
-pub static GRANTS: &[Grant] = &[Grant { grant_type: TOKEN_EXCHANGE, name: "token_exchange" }];
+pub static GRANTS: &[Grant] = &[Grant {
+    grant_type: TOKEN_EXCHANGE,
+    name: "token_exchange",
+}];
 
 /// What happened to a request that got no token. For the log; the client is told
 /// [`OAuthError`](Self::for_client).
@@ -76,23 +79,45 @@ pub async fn exchange(
     let client = trail.client(realm.clients.authenticate(incoming)?); // RFC 6749 §2.3
     let subject = realm
         .issuers
-        .verify(&request.subject_token, &request.subject_token_type, &client.names, now)
+        .verify(
+            &request.subject_token,
+            &request.subject_token_type,
+            &client.names,
+            now,
+        )
         .await
         .map_err(ExchangeError::Subject)?; // RFC 7519, RFC 7662
     let subject = trail.subject(subject);
-    let context = ExchangeContext::new(trail.request_id.clone(), grant.name, &request, client, subject, now);
+    let context = ExchangeContext::new(
+        trail.request_id.clone(),
+        grant.name,
+        &request,
+        client,
+        subject,
+        now,
+    );
     trail.context(realm, &context);
     let (processor, permit) = realm.policies.decide(&context).permitted()?;
     trail.permit(processor, &permit);
     let issued = processor.provider.exchange(&permit).await?;
     let issued = trail.issued(permit.confine(issued)?); // facts of the token ⊆ allowance
     let expires_in = permit.allowance().expires_at.since(now);
-    Ok(ExchangeResponse::new(&issued, &permit.allowance().scope, expires_in)) // RFC 8693 §2.2.1
+    Ok(ExchangeResponse::new(
+        &issued,
+        &permit.allowance().scope,
+        expires_in,
+    )) // RFC 8693 §2.2.1
 }
 
 fn grant(incoming: &TokenRequest) -> Result<&'static Grant, ExchangeError> {
-    let sent = incoming.form.value("grant_type").ok_or(RequestError::Missing("grant_type"))?;
-    GRANTS.iter().find(|grant| grant.grant_type == sent).ok_or(ExchangeError::Grant)
+    let sent = incoming
+        .form
+        .value("grant_type")
+        .ok_or(RequestError::Missing("grant_type"))?;
+    GRANTS
+        .iter()
+        .find(|grant| grant.grant_type == sent)
+        .ok_or(ExchangeError::Grant)
 }
 
 impl ExchangeError {
@@ -135,12 +160,20 @@ impl ExchangeError {
             Self::Subject(error) => format!("subject_token: {}", error.for_client()),
             Self::Denied(denial) => match (&denial.tell, &denial.reason) {
                 (Some(tell), _) => tell.to_string(),
-                (None, Reason::Ambiguous(_)) => "the server's policy is in conflict about this request".to_owned(),
-                (None, Reason::NothingGranted) => "none of the requested scope can be granted".to_owned(),
+                (None, Reason::Ambiguous(_)) => {
+                    "the server's policy is in conflict about this request".to_owned()
+                }
+                (None, Reason::NothingGranted) => {
+                    "none of the requested scope can be granted".to_owned()
+                }
                 (None, Reason::SubjectExpires) => "the subject token is about to expire".to_owned(),
                 (None, _) => match denial.code {
-                    ErrorCode::UnauthorizedClient => "this client may not exchange tokens here".to_owned(),
-                    ErrorCode::InvalidTarget => "no token can be issued for the requested target".to_owned(),
+                    ErrorCode::UnauthorizedClient => {
+                        "this client may not exchange tokens here".to_owned()
+                    }
+                    ErrorCode::InvalidTarget => {
+                        "no token can be issued for the requested target".to_owned()
+                    }
                     ErrorCode::InvalidScope => "the requested scope cannot be granted".to_owned(),
                     _ => "the exchange is not allowed".to_owned(),
                 },
@@ -226,17 +259,33 @@ impl Trail {
 
     fn request(&mut self, request: ExchangeRequest) -> ExchangeRequest {
         self.asked = Some(Asked {
-            resource: request.targets.resources.iter().map(|uri| uri.raw().to_owned()).collect(),
-            audience: request.targets.audiences.iter().map(|name| name.to_string()).collect(),
+            resource: request
+                .targets
+                .resources
+                .iter()
+                .map(|uri| uri.raw().to_owned())
+                .collect(),
+            audience: request
+                .targets
+                .audiences
+                .iter()
+                .map(|name| name.to_string())
+                .collect(),
             scope: request.scope.as_ref().map(ToString::to_string),
-            requested_token_type: request.requested_token_type.as_ref().map(|t| t.name().to_owned()),
+            requested_token_type: request
+                .requested_token_type
+                .as_ref()
+                .map(|t| t.name().to_owned()),
             subject_token_type: request.subject_token_type.name().to_owned(),
         });
         self.subject_token_hash = Some(sha256_base64url(request.subject_token.expose().as_bytes()));
         request
     }
 
-    fn client(&mut self, client: crate::proof::Verified<ClientFacts>) -> crate::proof::Verified<ClientFacts> {
+    fn client(
+        &mut self,
+        client: crate::proof::Verified<ClientFacts>,
+    ) -> crate::proof::Verified<ClientFacts> {
         self.client = Some((*client).clone());
         client
     }

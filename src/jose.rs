@@ -125,7 +125,9 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     // SHA-256 gives 32 bytes; `zip` needs no proof of it.
-    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out.iter_mut()
+        .zip(digest.as_ref())
+        .for_each(|(to, from)| *to = *from);
     out
 }
 

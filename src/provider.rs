@@ -30,7 +30,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What makes, fetches or converts a token.
 pub trait Provider: Send + Sync + fmt::Debug {
     /// Carries out what was permitted.
-    fn exchange<'a>(&'a self, permit: &'a Permit<'a>) -> BoxFuture<'a, Result<IssuedToken, ProviderError>>;
+    fn exchange<'a>(
+        &'a self,
+        permit: &'a Permit<'a>,
+    ) -> BoxFuture<'a, Result<IssuedToken, ProviderError>>;
 }
 
 /// Why a provider issued nothing. There is no falling through to another one.
@@ -121,7 +124,10 @@ pub type ProcessorSet = BTreeMap<ProcessorId, Arc<Processor>>;
 
 /// Finds a kind.
 pub fn factory(kind: &str) -> Option<&'static ProviderFactory> {
-    FACTORIES.iter().find(|factory| factory.kind == kind).copied()
+    FACTORIES
+        .iter()
+        .find(|factory| factory.kind == kind)
+        .copied()
 }
 
 /// Builds a processor from its configuration; `section` has the kind's defaults merged in.
@@ -133,10 +139,16 @@ pub fn processor(
     problems: &mut Diagnostics,
 ) -> Option<Processor> {
     let span = section.span.clone();
-    let lifetime = section.parse::<Seconds>("lifetime", problems).map_or(LIFETIME, |seconds| seconds.0);
-    let max_lifetime = section.parse::<Seconds>("max_lifetime", problems).map_or(MAX_LIFETIME.max(lifetime), |s| s.0);
+    let lifetime = section
+        .parse::<Seconds>("lifetime", problems)
+        .map_or(LIFETIME, |seconds| seconds.0);
+    let max_lifetime = section
+        .parse::<Seconds>("max_lifetime", problems)
+        .map_or(MAX_LIFETIME.max(lifetime), |s| s.0);
     if lifetime < 1 || max_lifetime < lifetime {
-        let message = format!("`lifetime` ({lifetime}s) must be at least 1s and at most `max_lifetime` ({max_lifetime}s)");
+        let message = format!(
+            "`lifetime` ({lifetime}s) must be at least 1s and at most `max_lifetime` ({max_lifetime}s)"
+        );
         problems.push(Diagnostic::error("E1006", message).at(&span));
     }
     let provider = (factory.build)(&mut section, material, problems);
@@ -149,5 +161,10 @@ pub fn processor(
         lifetime,
         max_lifetime,
     };
-    Some(Processor { id, kind: factory.kind, provider: provider?, schema })
+    Some(Processor {
+        id,
+        kind: factory.kind,
+        provider: provider?,
+        schema,
+    })
 }

@@ -63,8 +63,15 @@ fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
         ReloadOutcome::Rejected(error) => error.diagnostics.to_json(&error.sources),
         ReloadOutcome::NeedsRestart(fields) => serde_json::json!(fields),
     };
-    let in_step = matches!(outcome, ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged);
-    gateway.live.note(LastLoad { at: now, result: outcome.name(), details });
+    let in_step = matches!(
+        outcome,
+        ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged
+    );
+    gateway.live.note(LastLoad {
+        at: now,
+        result: outcome.name(),
+        details,
+    });
     let metrics = &gateway.services.metrics;
     metrics.reload(outcome.name());
     metrics.in_step(in_step, now.0);
@@ -81,7 +88,12 @@ pub fn started(gateway: &Gateway) {
 }
 
 /// Watches and reloads until it is dropped. `tell` gets every outcome that is news.
-pub async fn run(gateway: Arc<Gateway>, dir: PathBuf, settle: Settle, tell: impl Fn(&ReloadOutcome) + Send) {
+pub async fn run(
+    gateway: Arc<Gateway>,
+    dir: PathBuf,
+    settle: Settle,
+    tell: impl Fn(&ReloadOutcome) + Send,
+) {
     let files = |gateway: &Gateway| gateway.live.load().files.clone();
     let mut watch = Watch::start(&files(&gateway), settle);
     let mut rejected: Option<String> = None;
@@ -108,7 +120,9 @@ pub async fn run(gateway: Arc<Gateway>, dir: PathBuf, settle: Settle, tell: impl
                 rejected = Some(error.hash.clone());
                 !again || hint.cause != Cause::Poll
             }
-            ReloadOutcome::Unchanged => rejected.take().is_some() || matches!(hint.cause, Cause::Signal | Cause::Asked),
+            ReloadOutcome::Unchanged => {
+                rejected.take().is_some() || matches!(hint.cause, Cause::Signal | Cause::Asked)
+            }
             ReloadOutcome::Applied(_) | ReloadOutcome::NeedsRestart(_) => {
                 rejected = None;
                 hint.cause != Cause::Poll || matches!(outcome, ReloadOutcome::Applied(_))

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::audit::sink::{AuditError, Target};
 use crate::audit::Audit;
+use crate::audit::sink::{AuditError, Target};
 use crate::clock::Clock;
 use crate::config::{self, LoadError};
 use crate::reload::watch::Settle;
@@ -58,7 +58,9 @@ pub struct Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,17 +94,44 @@ impl Running {
         let listener = bind(settings.listen, "server.listen").await?;
         let admin_listener = bind(settings.admin, "admin.listen").await?;
         let local = |listener: &TcpListener, wanted| listener.local_addr().unwrap_or(wanted);
-        let (address, admin) = (local(&listener, settings.listen), local(&admin_listener, settings.admin));
-        let gateway = Arc::new(Gateway { live: Live::new(snapshot), services, audit });
+        let (address, admin) = (
+            local(&listener, settings.listen),
+            local(&admin_listener, settings.admin),
+        );
+        let gateway = Arc::new(Gateway {
+            live: Live::new(snapshot),
+            services,
+            audit,
+        });
         reload::started(&gateway);
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&gateway), stopped.clone()));
-        let mut others = vec![tokio::spawn(admin::serve(admin_listener, Arc::clone(&gateway), stopped))];
+        let server = tokio::spawn(server::serve(
+            listener,
+            Arc::clone(&gateway),
+            stopped.clone(),
+        ));
+        let mut others = vec![tokio::spawn(admin::serve(
+            admin_listener,
+            Arc::clone(&gateway),
+            stopped,
+        ))];
         if let Some(settle) = options.settle {
             let dir: PathBuf = dir.to_owned();
-            others.push(tokio::spawn(reload::run(Arc::clone(&gateway), dir, settle, options.tell)));
+            others.push(tokio::spawn(reload::run(
+                Arc::clone(&gateway),
+                dir,
+                settle,
+                options.tell,
+            )));
         }
-        Ok(Self { gateway, address, admin, stop, server, others })
+        Ok(Self {
+            gateway,
+            address,
+            admin,
+            stop,
+            server,
+            others,
+        })
     }
 
     /// Stops accepting, lets requests in flight finish, and ends.
@@ -114,5 +143,11 @@ impl Running {
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, key, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Bind {
+            address,
+            key,
+            source,
+        })
 }

@@ -359,7 +359,11 @@ impl Section {
     /// A mapping with nothing in it, at the same place.
     #[must_use]
     pub fn empty(&self) -> Self {
-        Self { span: self.span.clone(), entries: Vec::new(), known: Vec::new() }
+        Self {
+            span: self.span.clone(),
+            entries: Vec::new(),
+            known: Vec::new(),
+        }
     }
 
     /// Adds the entries of `defaults` whose keys are not here.
@@ -395,7 +399,10 @@ where
     match key.name.parse() {
         Ok(name) => Some(name),
         Err(error) => {
-            problems.push(Diagnostic::error("E1006", format!("the name `{}` {error}", key.name)).at(&key.span));
+            problems.push(
+                Diagnostic::error("E1006", format!("the name `{}` {error}", key.name))
+                    .at(&key.span),
+            );
             None
         }
     }

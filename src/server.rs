@@ -88,7 +88,10 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some connections did not end in time");
     }
 }

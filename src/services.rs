@@ -22,6 +22,10 @@ impl Services {
     /// When the TLS library or the metrics registry cannot be set up.
     pub fn new(clock: Clock) -> Result<Self, String> {
         let net = Net::new().map_err(|error| error.to_string())?;
-        Ok(Self { clock, net, metrics: Metrics::new()? })
+        Ok(Self {
+            clock,
+            net,
+            metrics: Metrics::new()?,
+        })
     }
 }

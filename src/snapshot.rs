@@ -110,10 +110,22 @@ impl Settings {
             (self.listen != other.listen, "server.listen"),
             (self.admin != other.admin, "admin.listen"),
             (self.audit != other.audit, "audit"),
-            (self.max_connections != other.max_connections, "server.max_connections"),
-            (self.header_timeout != other.header_timeout, "server.header_timeout"),
-            (self.body_timeout != other.body_timeout, "server.body_timeout"),
-            (self.request_timeout != other.request_timeout, "server.request_timeout"),
+            (
+                self.max_connections != other.max_connections,
+                "server.max_connections",
+            ),
+            (
+                self.header_timeout != other.header_timeout,
+                "server.header_timeout",
+            ),
+            (
+                self.body_timeout != other.body_timeout,
+                "server.body_timeout",
+            ),
+            (
+                self.request_timeout != other.request_timeout,
+                "server.request_timeout",
+            ),
         ]
         .into_iter()
         .filter_map(|(differs, key)| differs.then_some(key))
@@ -145,8 +157,16 @@ impl Live {
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
         let at = first.loaded_at;
-        let last = LastLoad { at, result: "applied", details: serde_json::Value::Null };
-        Self { snapshot: Swap::new(first), last_load: Swap::new(last), watch: Swap::new("off".to_owned()) }
+        let last = LastLoad {
+            at,
+            result: "applied",
+            details: serde_json::Value::Null,
+        };
+        Self {
+            snapshot: Swap::new(first),
+            last_load: Swap::new(last),
+            watch: Swap::new("off".to_owned()),
+        }
     }
 
     /// What is live now.

@@ -171,7 +171,9 @@ impl TokenError {
     #[must_use]
     pub fn for_client(&self) -> String {
         match self {
-            Self::Unavailable(_) | Self::BadAnswer(_) => "the token could not be verified now".to_owned(),
+            Self::Unavailable(_) | Self::BadAnswer(_) => {
+                "the token could not be verified now".to_owned()
+            }
             other => other.to_string(),
         }
     }
@@ -213,22 +215,36 @@ impl IssuerSet {
         client_names: &BTreeSet<Arc<str>>,
         now: NumericDate,
     ) -> Result<Verified<Party>, TokenError> {
-        let expectation = Expectation { token_type, client_names, own: &self.own, now };
+        let expectation = Expectation {
+            token_type,
+            client_names,
+            own: &self.own,
+            now,
+        };
         match shape(token.expose()) {
             Shape::Jwe => Err(TokenError::Encrypted),
             Shape::Jws => {
                 let compact = Compact::parse(token.expose())?;
                 let iss = compact.peek_issuer_unverified()?;
                 let by_id = |issuer: &&Arc<TrustedIssuer>| issuer.id.as_str() == iss;
-                let issuer = self.issuers.iter().find(by_id).ok_or(TokenError::UnknownIssuer)?;
+                let issuer = self
+                    .issuers
+                    .iter()
+                    .find(by_id)
+                    .ok_or(TokenError::UnknownIssuer)?;
                 match (&issuer.keys, &issuer.introspection) {
                     (Some(keys), _) => jwt::verify(issuer, compact, keys, &expectation),
-                    (None, Some(introspection)) => introspection.verify(issuer, token, &expectation).await,
+                    (None, Some(introspection)) => {
+                        introspection.verify(issuer, token, &expectation).await
+                    }
                     (None, None) => Err(TokenError::NoVerifier),
                 }
             }
             Shape::Opaque => {
-                let marked = self.issuers.iter().find_map(|issuer| Some((issuer, issuer.introspection.as_ref()?)));
+                let marked = self
+                    .issuers
+                    .iter()
+                    .find_map(|issuer| Some((issuer, issuer.introspection.as_ref()?)));
                 let (issuer, introspection) = marked.ok_or(TokenError::OpaqueNotAccepted)?;
                 introspection.verify(issuer, token, &expectation).await
             }
@@ -238,6 +254,9 @@ impl IssuerSet {
 
 impl TrustedIssuer {
     fn accepted(&self, token_type: &TokenType) -> Result<&AcceptedType, TokenError> {
-        self.accepts.iter().find(|accepted| accepted.token_type == *token_type).ok_or(TokenError::TypeNotAccepted)
+        self.accepts
+            .iter()
+            .find(|accepted| accepted.token_type == *token_type)
+            .ok_or(TokenError::TypeNotAccepted)
     }
 }

@@ -34,13 +34,19 @@ impl SaltedHash {
     /// When the system gives no random bytes.
     pub fn new(secret: &Secret) -> Result<Self, SecretError> {
         let salt: [u8; 16] = random().map_err(|_| SecretError::Random)?;
-        Ok(Self { salt: salt.to_vec(), hash: digest(&salt, secret) })
+        Ok(Self {
+            salt: salt.to_vec(),
+            hash: digest(&salt, secret),
+        })
     }
 
     /// One that no secret matches, short of a preimage of zero.
     #[must_use]
     pub fn unmatchable() -> Self {
-        Self { salt: vec![0; 16], hash: [0; 32] }
+        Self {
+            salt: vec![0; 16],
+            hash: [0; 32],
+        }
     }
 
     /// Whether this is the secret.
@@ -75,7 +81,12 @@ impl FromStr for SaltedHash {
 
 impl fmt::Display for SaltedHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}:{}", base64url::encode(&self.salt), base64url::encode(self.hash))
+        write!(
+            f,
+            "sha256:{}:{}",
+            base64url::encode(&self.salt),
+            base64url::encode(self.hash)
+        )
     }
 }
 
@@ -92,11 +103,21 @@ mod tests {
     #[test]
     fn a_hash_round_trips_and_matches_its_secret_only() {
         let secret = Secret::new("long-secure-random-secret".to_owned());
-        let hash: SaltedHash = SaltedHash::new(&secret).unwrap().to_string().parse().unwrap();
+        let hash: SaltedHash = SaltedHash::new(&secret)
+            .unwrap()
+            .to_string()
+            .parse()
+            .unwrap();
         assert!(hash.matches(&secret));
         assert!(!hash.matches(&Secret::new("long-secure-random-secre".to_owned())));
         assert!(!SaltedHash::unmatchable().matches(&secret));
-        for bad in ["", "sha256:", "sha256:AA:AA", "plain", "sha256:AAAAAAAAAAAAAAAAAAAAAA:AA"] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:AA:AA",
+            "plain",
+            "sha256:AAAAAAAAAAAAAAAAAAAAAA:AA",
+        ] {
             assert!(bad.parse::<SaltedHash>().is_err(), "{bad}");
         }
     }

@@ -16,14 +16,24 @@ pub static METHOD: Method = Method {
 };
 
 fn present(request: &TokenRequest) -> Result<Option<Presented>, ClientError> {
-    let Some(header) = request.authorization.first() else { return Ok(None) };
-    let (scheme, encoded) = header.expose().split_once(' ').ok_or(ClientError::Malformed)?;
+    let Some(header) = request.authorization.first() else {
+        return Ok(None);
+    };
+    let (scheme, encoded) = header
+        .expose()
+        .split_once(' ')
+        .ok_or(ClientError::Malformed)?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(ClientError::Malformed);
     }
-    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| ClientError::Malformed)?;
+    let decoded = STANDARD
+        .decode(encoded.trim())
+        .map_err(|_| ClientError::Malformed)?;
     let decoded = zeroize::Zeroizing::new(decoded);
-    let colon = decoded.iter().position(|byte| *byte == b':').ok_or(ClientError::Malformed)?;
+    let colon = decoded
+        .iter()
+        .position(|byte| *byte == b':')
+        .ok_or(ClientError::Malformed)?;
     let (id, secret) = decoded.split_at(colon);
     let secret = secret.get(1..).unwrap_or_default();
     let client_id = decode(id).map_err(|_| ClientError::Malformed)?;

@@ -12,11 +12,15 @@ pub static METHOD: Method = Method {
 };
 
 fn present(request: &TokenRequest) -> Result<Option<Presented>, ClientError> {
-    match (request.form.value("client_id"), request.form.value("client_secret")) {
+    match (
+        request.form.value("client_id"),
+        request.form.value("client_secret"),
+    ) {
         (_, None) => Ok(None),
         (None, Some(_)) => Err(ClientError::Missing),
-        (Some(id), Some(secret)) => {
-            Ok(Some(Presented { client_id: id.to_owned(), secret: Secret::new(secret.to_owned()) }))
-        }
+        (Some(id), Some(secret)) => Ok(Some(Presented {
+            client_id: id.to_owned(),
+            secret: Secret::new(secret.to_owned()),
+        })),
     }
 }

@@ -17,20 +17,39 @@ use crate::section::{Node, Section, Value};
 /// A secret that a machine did not draw is easily shorter; it is warned about.
 const SHORTEST_SECRET: usize = 20;
 
-type Registry = (Vec<Client>, Vec<ClientSchema>, BTreeMap<Arc<str>, ClaimType>);
+type Registry = (
+    Vec<Client>,
+    Vec<ClientSchema>,
+    BTreeMap<Arc<str>, ClaimType>,
+);
 
 /// Reads the clients, what policies may know of them, and the types of their attributes.
-pub(super) fn clients(root: &mut Section, sources: &mut Sources, problems: &mut Diagnostics) -> Registry {
+pub(super) fn clients(
+    root: &mut Section,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> Registry {
     let types = attribute_types(root, problems);
     let mut clients = Vec::new();
     let mut names: BTreeMap<Arc<str>, Span> = BTreeMap::new();
-    let entries = root.section("clients", problems).map(Section::into_entries).unwrap_or_default();
+    let entries = root
+        .section("clients", problems)
+        .map(Section::into_entries)
+        .unwrap_or_default();
     for (key, node) in entries {
-        let Some(id) = crate::section::name::<ClientId>(&key, problems) else { continue };
-        let Some(mut section) = node.section(problems) else { continue };
+        let Some(id) = crate::section::name::<ClientId>(&key, problems) else {
+            continue;
+        };
+        let Some(mut section) = node.section(problems) else {
+            continue;
+        };
         let mut own: BTreeSet<Arc<str>> = [Arc::clone(&key.name)].into();
         claim_name(&mut names, &key.name, &key.span, problems);
-        for node in section.take("identifiers").map(Node::list).unwrap_or_default() {
+        for node in section
+            .take("identifiers")
+            .map(Node::list)
+            .unwrap_or_default()
+        {
             if let Some(name) = node.text(problems) {
                 claim_name(&mut names, &name, &node.span, problems);
                 own.insert(name);
@@ -42,7 +61,12 @@ pub(super) fn clients(root: &mut Section, sources: &mut Sources, problems: &mut 
         };
         let attributes = attributes(&mut section, &types, problems);
         section.finish(problems);
-        clients.push(Client { id, names: own, attributes, secrets });
+        clients.push(Client {
+            id,
+            names: own,
+            attributes,
+            secrets,
+        });
     }
     let schemas = clients.iter().map(|client| ClientSchema {
         id: client.id.clone(),
@@ -54,16 +78,27 @@ pub(super) fn clients(root: &mut Section, sources: &mut Sources, problems: &mut 
 }
 
 /// Ids and identifiers are one space of names: a rule must mean one client by each.
-fn claim_name(names: &mut BTreeMap<Arc<str>, Span>, name: &Arc<str>, span: &Span, problems: &mut Diagnostics) {
+fn claim_name(
+    names: &mut BTreeMap<Arc<str>, Span>,
+    name: &Arc<str>,
+    span: &Span,
+    problems: &mut Diagnostics,
+) {
     if let Some(first) = names.insert(Arc::clone(name), span.clone()) {
-        let problem = Diagnostic::error("E1006", format!("two clients have the name `{name}`")).at(span);
+        let problem =
+            Diagnostic::error("E1006", format!("two clients have the name `{name}`")).at(span);
         problems.push(problem.related(&first, "first used here"));
     }
 }
 
-fn attribute_types(root: &mut Section, problems: &mut Diagnostics) -> BTreeMap<Arc<str>, ClaimType> {
+fn attribute_types(
+    root: &mut Section,
+    problems: &mut Diagnostics,
+) -> BTreeMap<Arc<str>, ClaimType> {
     let mut types = BTreeMap::new();
-    let Some(section) = root.section("client_attributes", problems) else { return types };
+    let Some(section) = root.section("client_attributes", problems) else {
+        return types;
+    };
     for (key, node) in section.into_entries() {
         if !is_word(&key.name) {
             problems.push(not_a_word(&key.name, &key.span));
@@ -88,30 +123,44 @@ pub(super) fn not_a_word(name: &str, span: &Span) -> Diagnostic {
 
 pub(super) fn claim_type(node: &Node, problems: &mut Diagnostics) -> Option<ClaimType> {
     let text = node.text(problems)?;
-    let found = ClaimType::NAMES.iter().find(|(name, _)| *name == &*text).map(|(_, ty)| *ty);
+    let found = ClaimType::NAMES
+        .iter()
+        .find(|(name, _)| *name == &*text)
+        .map(|(_, ty)| *ty);
     if found.is_none() {
-        let problem = Diagnostic::error("E1006", format!("`{text}` is no type of claim")).at(&node.span);
+        let problem =
+            Diagnostic::error("E1006", format!("`{text}` is no type of claim")).at(&node.span);
         problems.push(problem.suggest(&text, ClaimType::NAMES.iter().map(|(name, _)| *name)));
     }
     found
 }
 
-fn attributes(section: &mut Section, types: &BTreeMap<Arc<str>, ClaimType>, problems: &mut Diagnostics) -> Attributes {
+fn attributes(
+    section: &mut Section,
+    types: &BTreeMap<Arc<str>, ClaimType>,
+    problems: &mut Diagnostics,
+) -> Attributes {
     let mut out = Attributes::new();
-    let Some(section) = section.section("attributes", problems) else { return out };
+    let Some(section) = section.section("attributes", problems) else {
+        return out;
+    };
     for (key, node) in section.into_entries() {
         let Some(ty) = types.get(&key.name) else {
             let message = format!("client attribute `{}` is not declared", key.name);
             let problem = Diagnostic::error("E1002", message).at(&key.span);
             let problem = problem.suggest(&key.name, types.keys().map(|name| &**name));
-            problems.push(problem.help("declare it in `client_attributes:`, for example `tier: string`"));
+            problems.push(
+                problem.help("declare it in `client_attributes:`, for example `tier: string`"),
+            );
             continue;
         };
         let json = json(&node, *ty);
         match json.and_then(|json| ty.read(&json)) {
             Some(value) => drop(out.insert(key.name, value)),
             None => {
-                problems.push(Diagnostic::error("E1004", format!("expected a {}", ty.name())).at(&node.span));
+                problems.push(
+                    Diagnostic::error("E1004", format!("expected a {}", ty.name())).at(&node.span),
+                );
             }
         }
     }
@@ -123,19 +172,31 @@ fn json(node: &Node, ty: ClaimType) -> Option<serde_json::Value> {
         (Value::Scalar(text), ClaimType::Int) => text.parse::<i64>().ok().map(Into::into),
         (Value::Scalar(text), ClaimType::Bool) => text.parse::<bool>().ok().map(Into::into),
         (Value::Scalar(text), _) => Some((**text).into()),
-        (Value::List(items), ClaimType::StringSet) => items.iter().map(|item| json(item, ClaimType::String)).collect(),
+        (Value::List(items), ClaimType::StringSet) => items
+            .iter()
+            .map(|item| json(item, ClaimType::String))
+            .collect(),
         _ => None,
     }
 }
 
 /// `auth: { METHOD: { secret_…: … } }`, or a list of two during a rotation.
-fn auth(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> BTreeMap<&'static str, Vec<SaltedHash>> {
+fn auth(
+    node: Node,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> BTreeMap<&'static str, Vec<SaltedHash>> {
     let mut out = BTreeMap::new();
     let span = node.span.clone();
-    let Some(section) = node.section(problems) else { return out };
+    let Some(section) = node.section(problems) else {
+        return out;
+    };
     for (key, node) in section.into_entries() {
         let Some(method) = METHODS.iter().find(|method| method.name == &*key.name) else {
-            let message = format!("`{}` is no client authentication method of this build", key.name);
+            let message = format!(
+                "`{}` is no client authentication method of this build",
+                key.name
+            );
             let problem = Diagnostic::error("E1006", message).at(&key.span);
             problems.push(problem.suggest(&key.name, METHODS.iter().map(|method| method.name)));
             continue;
@@ -143,17 +204,26 @@ fn auth(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> BTreeM
         let at = node.span.clone();
         let nodes = node.list();
         if nodes.len() > 2 {
-            problems.push(Diagnostic::error("E1006", "a client has at most two secrets, for a rotation").at(&at));
+            problems.push(
+                Diagnostic::error("E1006", "a client has at most two secrets, for a rotation")
+                    .at(&at),
+            );
         }
-        let secrets: Vec<_> = nodes.into_iter().filter_map(|node| salted(node, sources, problems)).collect();
+        let secrets: Vec<_> = nodes
+            .into_iter()
+            .filter_map(|node| salted(node, sources, problems))
+            .collect();
         if secrets.is_empty() && !problems.has_errors() {
             problems.push(Diagnostic::error("E1005", "this method has no secret").at(&at));
         }
         out.insert(method.name, secrets);
     }
     if out.is_empty() && !problems.has_errors() {
-        let problem = Diagnostic::error("E1005", "this client has no authentication method").at(&span);
-        problems.push(problem.help("for example `auth: { client_secret_basic: { secret_sha256: \"…\" } }`"));
+        let problem =
+            Diagnostic::error("E1005", "this client has no authentication method").at(&span);
+        problems.push(
+            problem.help("for example `auth: { client_secret_basic: { secret_sha256: \"…\" } }`"),
+        );
     }
     out
 }
@@ -168,17 +238,26 @@ fn salted(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Opti
         (Some(node), Found::None) => {
             // The value is not repeated in the message: somebody may have put the secret itself here.
             let parsed = node.text(problems)?.parse();
-            parsed.map_err(|error| problems.push(Diagnostic::error("E1006", format!("this {error}")).at(&node.span))).ok()
+            parsed
+                .map_err(|error| {
+                    problems
+                        .push(Diagnostic::error("E1006", format!("this {error}")).at(&node.span))
+                })
+                .ok()
         }
         (None, Found::Secret(secret)) => {
             if secret.expose().len() < SHORTEST_SECRET {
-                let problem = Diagnostic::warning("E1013", "this client's secret is short enough to be guessed");
+                let problem = Diagnostic::warning(
+                    "E1013",
+                    "this client's secret is short enough to be guessed",
+                );
                 problems.push(problem.at(&span).help("draw one: `cambist secret new`"));
             }
             match SaltedHash::new(&secret) {
                 Ok(hash) => Some(hash),
                 Err(error) => {
-                    problems.push(Diagnostic::error("E1006", format!("this secret {error}")).at(&span));
+                    problems
+                        .push(Diagnostic::error("E1006", format!("this secret {error}")).at(&span));
                     None
                 }
             }
@@ -203,9 +282,14 @@ pub(super) enum Found {
 }
 
 /// `secret_file` or `secret_env`. A secret is never written in the file itself.
-pub(super) fn secret_from(section: &mut Section, sources: &mut Sources, problems: &mut Diagnostics) -> Found {
+pub(super) fn secret_from(
+    section: &mut Section,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> Found {
     if let Some(node) = section.take("secret") {
-        let problem = Diagnostic::error("E1006", "a secret does not belong in this file").at(&node.span);
+        let problem =
+            Diagnostic::error("E1006", "a secret does not belong in this file").at(&node.span);
         problems.push(problem.help("use `secret_file: PATH` or `secret_env: NAME`"));
         return Found::Broken;
     }
@@ -213,8 +297,12 @@ pub(super) fn secret_from(section: &mut Section, sources: &mut Sources, problems
     let environment = section.take("secret_env");
     let secret = match (&file, &environment) {
         (None, None) => return Found::None,
-        (Some(node), None) => node.text(problems).and_then(|name| sources.secret(&name, &node.span, problems)),
-        (None, Some(node)) => node.text(problems).and_then(|name| sources.environment(&name, &node.span, problems)),
+        (Some(node), None) => node
+            .text(problems)
+            .and_then(|name| sources.secret(&name, &node.span, problems)),
+        (None, Some(node)) => node
+            .text(problems)
+            .and_then(|name| sources.environment(&name, &node.span, problems)),
         (Some(_), Some(node)) => {
             let message = "give one of `secret_file` and `secret_env`";
             problems.push(Diagnostic::error("E1005", message).at(&node.span));
@@ -227,11 +315,16 @@ pub(super) fn secret_from(section: &mut Section, sources: &mut Sources, problems
 /// A list of scope tokens.
 pub(super) fn scopes(node: Node, problems: &mut Diagnostics) -> Option<Scopes> {
     let span = node.span.clone();
-    let texts: Vec<Arc<str>> = node.list().iter().filter_map(|node| node.text(problems)).collect();
+    let texts: Vec<Arc<str>> = node
+        .list()
+        .iter()
+        .filter_map(|node| node.text(problems))
+        .collect();
     match Scopes::from_tokens(texts.iter().map(|text| &**text)) {
         Ok(scopes) => Some(scopes),
         Err(error) => {
-            problems.push(Diagnostic::error("E1006", format!("this list of scopes {error}")).at(&span));
+            problems
+                .push(Diagnostic::error("E1006", format!("this list of scopes {error}")).at(&span));
             None
         }
     }

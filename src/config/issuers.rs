@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clients::{Found, claim_type, is_word, not_a_word, secret_from};
 use super::Sources;
+use super::clients::{Found, claim_type, is_word, not_a_word, secret_from};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::{Algorithm, JwksError, KeySet, SigningKeys};
 use crate::net::{Endpoint, Limits, basic};
@@ -23,8 +23,10 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// The token types that this build verifies, and the `typ` that goes with each by default. A token
 /// without `typ` is written `absent`.
-const TOKEN_TYPES: [(TokenType, &[&str]); 2] =
-    [(TokenType::AccessToken, &["at+jwt"]), (TokenType::Jwt, &["jwt", "at+jwt", ""])];
+const TOKEN_TYPES: [(TokenType, &[&str]); 2] = [
+    (TokenType::AccessToken, &["at+jwt"]),
+    (TokenType::Jwt, &["jwt", "at+jwt", ""]),
+];
 
 struct Reader<'a> {
     sources: &'a mut Sources,
@@ -41,9 +43,20 @@ pub(super) fn issuers(
     services: &Services,
     problems: &mut Diagnostics,
 ) -> Option<(IssuerSet, Vec<IssuerSchema>)> {
-    let entries = root.section("issuers", problems).map(Section::into_entries).unwrap_or_default();
-    let only_one = entries.iter().filter(|(key, _)| &*key.name != "self").count() == 1;
-    let mut reader = Reader { sources, services, problems };
+    let entries = root
+        .section("issuers", problems)
+        .map(Section::into_entries)
+        .unwrap_or_default();
+    let only_one = entries
+        .iter()
+        .filter(|(key, _)| &*key.name != "self")
+        .count()
+        == 1;
+    let mut reader = Reader {
+        sources,
+        services,
+        problems,
+    };
     let mut all: Vec<(TrustedIssuer, Option<bool>, Span)> = Vec::new();
     let mut own_section = None;
     for (key, node) in entries {
@@ -51,18 +64,30 @@ pub(super) fn issuers(
             own_section = node.section(reader.problems);
             continue;
         }
-        all.extend(reader.issuer(&key, node).map(|(issuer, local)| (issuer, local, key.span.clone())));
+        all.extend(
+            reader
+                .issuer(&key, node)
+                .map(|(issuer, local)| (issuer, local, key.span.clone())),
+        );
     }
     check_together(&all, own, reader.problems);
     let mut schemas = Vec::new();
     let mut trusted = Vec::new();
-    let own_issuer = own.zip(keys).map(|(own, keys)| reader.own(own_section, own, keys));
-    let foreign = all.into_iter().map(|(issuer, local, _)| (issuer, local.unwrap_or(only_one)));
+    let own_issuer = own
+        .zip(keys)
+        .map(|(own, keys)| reader.own(own_section, own, keys));
+    let foreign = all
+        .into_iter()
+        .map(|(issuer, local, _)| (issuer, local.unwrap_or(only_one)));
     for (issuer, local) in foreign.chain(own_issuer.map(|issuer| (issuer, true))) {
         schemas.push(IssuerSchema {
             alias: issuer.alias.clone(),
             local,
-            token_types: issuer.accepts.iter().map(|accepted| accepted.token_type.clone()).collect(),
+            token_types: issuer
+                .accepts
+                .iter()
+                .map(|accepted| accepted.token_type.clone())
+                .collect(),
             has_scope: issuer.scope_claim.is_some(),
             claims: issuer.claims.clone(),
         });
@@ -72,11 +97,16 @@ pub(super) fn issuers(
 }
 
 /// What only the whole list can say.
-fn check_together(all: &[(TrustedIssuer, Option<bool>, Span)], own: Option<&Issuer>, problems: &mut Diagnostics) {
+fn check_together(
+    all: &[(TrustedIssuer, Option<bool>, Span)],
+    own: Option<&Issuer>,
+    problems: &mut Diagnostics,
+) {
     let mut ids: BTreeMap<&str, &Span> = BTreeMap::new();
     for (issuer, _, span) in all {
         if let Some(first) = ids.insert(issuer.id.as_str(), span) {
-            let problem = Diagnostic::error("E1006", format!("two issuers are `{}`", issuer.id)).at(span);
+            let problem =
+                Diagnostic::error("E1006", format!("two issuers are `{}`", issuer.id)).at(span);
             problems.push(problem.related(first, "the first one"));
         }
         if own == Some(&issuer.id) {
@@ -85,11 +115,23 @@ fn check_together(all: &[(TrustedIssuer, Option<bool>, Span)], own: Option<&Issu
         }
     }
     for (what, of) in [
-        ("take opaque tokens (`introspection:`)", all.iter().filter(|(i, ..)| i.introspection.is_some()).collect::<Vec<_>>()),
-        ("be `subjects: local`", all.iter().filter(|(_, local, _)| *local == Some(true)).collect()),
+        (
+            "take opaque tokens (`introspection:`)",
+            all.iter()
+                .filter(|(i, ..)| i.introspection.is_some())
+                .collect::<Vec<_>>(),
+        ),
+        (
+            "be `subjects: local`",
+            all.iter()
+                .filter(|(_, local, _)| *local == Some(true))
+                .collect(),
+        ),
     ] {
         if let [(.., first), .., (.., last)] = of.as_slice() {
-            let problem = Diagnostic::error("E1006", format!("only one issuer of a realm can {what}")).at(last);
+            let problem =
+                Diagnostic::error("E1006", format!("only one issuer of a realm can {what}"))
+                    .at(last);
             problems.push(problem.related(first, "the first one"));
         }
     }
@@ -97,34 +139,51 @@ fn check_together(all: &[(TrustedIssuer, Option<bool>, Span)], own: Option<&Issu
 
 impl Reader<'_> {
     fn report(&mut self, code: &'static str, message: impl Into<String>, span: &Span) {
-        self.problems.push(Diagnostic::error(code, message).at(span));
+        self.problems
+            .push(Diagnostic::error(code, message).at(span));
     }
 
     fn issuer(&mut self, key: &Key, node: Node) -> Option<(TrustedIssuer, Option<bool>)> {
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
         let mut section = node.section(self.problems)?;
         let span = section.span.clone();
-        let id = section.require("issuer", self.problems).and_then(|node| node.parse(self.problems));
+        let id = section
+            .require("issuer", self.problems)
+            .and_then(|node| node.parse(self.problems));
         let algorithms = self.algorithms(&mut section);
         let keys = self.keys(&mut section, &algorithms);
-        let introspection = section.section("introspection", self.problems).and_then(|s| self.introspection(s));
+        let introspection = section
+            .section("introspection", self.problems)
+            .and_then(|s| self.introspection(s));
         let accepts = self.token_types(&mut section);
-        let audience = section.require("audience", self.problems).and_then(|node| self.audience(node));
-        let scope_claim = match section.require("scope", self.problems).and_then(|node| node.text(self.problems)) {
+        let audience = section
+            .require("audience", self.problems)
+            .and_then(|node| self.audience(node));
+        let scope_claim = match section
+            .require("scope", self.problems)
+            .and_then(|node| node.text(self.problems))
+        {
             None => None,
             Some(text) if &*text == "none" => None,
             Some(text) if &*text == "claim" => Some("scope".to_owned()),
             Some(text) => Some(text.to_string()),
         };
-        let local = section.take("subjects").and_then(|node| match node.text(self.problems).as_deref() {
-            Some("local") => Some(true),
-            Some("foreign") => Some(false),
-            Some(other) => {
-                self.report("E1006", format!("`{other}` is neither `local` nor `foreign`"), &node.span);
-                None
-            }
-            None => None,
-        });
+        let local =
+            section
+                .take("subjects")
+                .and_then(|node| match node.text(self.problems).as_deref() {
+                    Some("local") => Some(true),
+                    Some("foreign") => Some(false),
+                    Some(other) => {
+                        self.report(
+                            "E1006",
+                            format!("`{other}` is neither `local` nor `foreign`"),
+                            &node.span,
+                        );
+                        None
+                    }
+                    None => None,
+                });
         let claims = self.claims(&mut section);
         let leeway = self.seconds(&mut section, "leeway", 30, 300);
         let without_exp = section.take("without_exp").and_then(|node| {
@@ -136,11 +195,17 @@ impl Reader<'_> {
         });
         section.finish(self.problems);
         if keys.is_none() && introspection.is_none() && !self.problems.has_errors() {
-            let problem = Diagnostic::error("E1005", "this issuer's tokens cannot be verified").at(&span);
-            self.problems.push(problem.help("give `jwks_file: PATH`, inline `jwks:`, or `introspection:`"));
+            let problem =
+                Diagnostic::error("E1005", "this issuer's tokens cannot be verified").at(&span);
+            self.problems
+                .push(problem.help("give `jwks_file: PATH`, inline `jwks:`, or `introspection:`"));
         }
         if let (Some((_, at)), None) = (&without_exp, &introspection) {
-            self.report("E1006", "`without_exp` is for introspected tokens; a JWT always needs `exp`", at);
+            self.report(
+                "E1006",
+                "`without_exp` is for introspected tokens; a JWT always needs `exp`",
+                at,
+            );
         }
         let issuer = TrustedIssuer {
             alias: alias?,
@@ -161,7 +226,9 @@ impl Reader<'_> {
     fn own(&mut self, section: Option<Section>, own: &Issuer, keys: &SigningKeys) -> TrustedIssuer {
         let mut audience = None;
         if let Some(mut section) = section {
-            audience = section.take("audience").and_then(|node| self.audience(node));
+            audience = section
+                .take("audience")
+                .and_then(|node| self.audience(node));
             section.finish(self.problems);
         }
         TrustedIssuer {
@@ -169,7 +236,10 @@ impl Reader<'_> {
             id: own.clone(),
             accepts: TOKEN_TYPES
                 .into_iter()
-                .map(|(token_type, _)| AcceptedType { token_type, typ: ["at+jwt".to_owned()].into() })
+                .map(|(token_type, _)| AcceptedType {
+                    token_type,
+                    typ: ["at+jwt".to_owned()].into(),
+                })
                 .collect(),
             audience: audience.unwrap_or(AudienceRule::Client),
             scope_claim: Some("scope".to_owned()),
@@ -182,11 +252,17 @@ impl Reader<'_> {
     }
 
     fn seconds(&mut self, section: &mut Section, key: &'static str, default: i64, max: i64) -> i64 {
-        let Some(node) = section.take(key) else { return default };
+        let Some(node) = section.take(key) else {
+            return default;
+        };
         match node.parse::<Seconds>(self.problems) {
             Some(Seconds(seconds)) if seconds <= max => seconds,
             Some(_) => {
-                self.report("E1006", format!("`{key}` must be at most {max}s"), &node.span);
+                self.report(
+                    "E1006",
+                    format!("`{key}` must be at most {max}s"),
+                    &node.span,
+                );
                 default
             }
             None => default,
@@ -194,8 +270,14 @@ impl Reader<'_> {
     }
 
     fn algorithms(&mut self, section: &mut Section) -> Vec<Algorithm> {
-        let nodes = section.take("algorithms").map(Node::list).unwrap_or_default();
-        nodes.iter().filter_map(|node| node.parse(self.problems)).collect()
+        let nodes = section
+            .take("algorithms")
+            .map(Node::list)
+            .unwrap_or_default();
+        nodes
+            .iter()
+            .filter_map(|node| node.parse(self.problems))
+            .collect()
     }
 
     /// `jwks_file: PATH` or inline `jwks: { keys: [..] }`.
@@ -218,16 +300,29 @@ impl Reader<'_> {
         match loaded {
             Ok((keys, skipped)) => {
                 for key in skipped {
-                    let message = format!("key {}{} is not used: {}", key.index, named(key.kid.as_deref()), key.reason);
-                    self.problems.push(Diagnostic::warning("E1014", message).at(&span));
+                    let message = format!(
+                        "key {}{} is not used: {}",
+                        key.index,
+                        named(key.kid.as_deref()),
+                        key.reason
+                    );
+                    self.problems
+                        .push(Diagnostic::warning("E1014", message).at(&span));
                 }
                 Some(keys)
             }
             Err(error) => {
-                let mut problem = Diagnostic::error("E1011", format!("this is no usable JWKS: {error}")).at(&span);
+                let mut problem =
+                    Diagnostic::error("E1011", format!("this is no usable JWKS: {error}"))
+                        .at(&span);
                 if let JwksError::NoUsableKey(skipped) = &error {
                     for key in skipped {
-                        problem = problem.help(format!("key {}{}: {}", key.index, named(key.kid.as_deref()), key.reason));
+                        problem = problem.help(format!(
+                            "key {}{}: {}",
+                            key.index,
+                            named(key.kid.as_deref()),
+                            key.reason
+                        ));
                     }
                 }
                 self.problems.push(problem);
@@ -240,7 +335,9 @@ impl Reader<'_> {
         let span = section.span.clone();
         let endpoint = section.require("endpoint", self.problems);
         let allow_http = section.flag("insecure_http", self.problems);
-        let client_id = section.take("client_id").and_then(|node| node.text(self.problems));
+        let client_id = section
+            .take("client_id")
+            .and_then(|node| node.text(self.problems));
         let secret = secret_from(&mut section, self.sources, self.problems);
         let unauthenticated = section.flag("unauthenticated", self.problems);
         let timeout = self.seconds(&mut section, "timeout", 3, 60).max(1);
@@ -258,10 +355,13 @@ impl Reader<'_> {
         let authorization = match (client_id, secret) {
             (None, Found::None) if unauthenticated => None,
             (None, Found::None) => {
-                let message = "say how this server authenticates to the endpoint (RFC 7662 section 2.1)";
+                let message =
+                    "say how this server authenticates to the endpoint (RFC 7662 section 2.1)";
                 let problem = Diagnostic::error("E1005", message).at(&span);
                 let problem = problem.help("give `client_id` and `secret_file` or `secret_env`");
-                self.problems.push(problem.help("for an endpoint that asks for none, say `unauthenticated: true`"));
+                self.problems.push(
+                    problem.help("for an endpoint that asks for none, say `unauthenticated: true`"),
+                );
                 None
             }
             (Some(_), Found::Secret(_)) if unauthenticated => {
@@ -280,21 +380,33 @@ impl Reader<'_> {
             net: self.services.net.clone(),
             endpoint: endpoint?,
             authorization,
-            limits: Limits { timeout, max_body: MAX_ANSWER },
+            limits: Limits {
+                timeout,
+                max_body: MAX_ANSWER,
+            },
         })
     }
 
     /// `token_types: [access_token, jwt]`, or a mapping that says which `typ` each may have.
     fn token_types(&mut self, section: &mut Section) -> Option<Vec<AcceptedType>> {
-        let all = || TOKEN_TYPES.into_iter().map(|(token_type, typ)| (token_type, set(typ)));
+        let all = || {
+            TOKEN_TYPES
+                .into_iter()
+                .map(|(token_type, typ)| (token_type, set(typ)))
+        };
         let Some(node) = section.take("token_types") else {
-            return Some(all().map(|(token_type, typ)| AcceptedType { token_type, typ }).collect());
+            return Some(
+                all()
+                    .map(|(token_type, typ)| AcceptedType { token_type, typ })
+                    .collect(),
+            );
         };
         let span = node.span.clone();
         let named: Vec<(Arc<str>, Span, Option<Node>)> = match node.value {
-            Value::Map(entries) => {
-                entries.into_iter().map(|(key, node)| (key.name, key.span, Some(node))).collect()
-            }
+            Value::Map(entries) => entries
+                .into_iter()
+                .map(|(key, node)| (key.name, key.span, Some(node)))
+                .collect(),
             _ => node
                 .list()
                 .into_iter()
@@ -303,16 +415,24 @@ impl Reader<'_> {
         };
         let mut accepts = Vec::new();
         for (name, at, details) in named {
-            let Some((token_type, default)) = all().find(|(token_type, _)| token_type.name() == &*name) else {
-                let problem = Diagnostic::error("E1008", format!("this build verifies no `{name}`")).at(&at);
-                self.problems.push(problem.suggest(&name, TOKEN_TYPES.iter().map(|(t, _)| t.name())));
+            let Some((token_type, default)) =
+                all().find(|(token_type, _)| token_type.name() == &*name)
+            else {
+                let problem =
+                    Diagnostic::error("E1008", format!("this build verifies no `{name}`")).at(&at);
+                self.problems
+                    .push(problem.suggest(&name, TOKEN_TYPES.iter().map(|(t, _)| t.name())));
                 continue;
             };
             let typ = details.and_then(|node| self.typ(node)).unwrap_or(default);
             accepts.push(AcceptedType { token_type, typ });
         }
         if accepts.is_empty() && !self.problems.has_errors() {
-            self.report("E1005", "an issuer must give tokens of one type at least", &span);
+            self.report(
+                "E1005",
+                "an issuer must give tokens of one type at least",
+                &span,
+            );
         }
         Some(accepts)
     }
@@ -321,10 +441,16 @@ impl Reader<'_> {
         let mut section = node.section(self.problems)?;
         let nodes = section.take("typ").map(Node::list);
         section.finish(self.problems);
-        let texts = nodes?.iter().filter_map(|node| node.text(self.problems)).collect::<Vec<_>>();
+        let texts = nodes?
+            .iter()
+            .filter_map(|node| node.text(self.problems))
+            .collect::<Vec<_>>();
         let normal = |text: &Arc<str>| match text.to_lowercase().as_str() {
             "absent" => String::new(),
-            other => other.strip_prefix("application/").unwrap_or(other).to_owned(),
+            other => other
+                .strip_prefix("application/")
+                .unwrap_or(other)
+                .to_owned(),
         };
         Some(texts.iter().map(normal).collect())
     }
@@ -332,16 +458,31 @@ impl Reader<'_> {
     fn audience(&mut self, node: Node) -> Option<AudienceRule> {
         let span = node.span.clone();
         let nodes = node.list();
-        let names: Vec<Arc<str>> = nodes.iter().filter_map(|node| node.text(self.problems)).collect();
-        match names.iter().map(|name| &**name).collect::<Vec<_>>().as_slice() {
+        let names: Vec<Arc<str>> = nodes
+            .iter()
+            .filter_map(|node| node.text(self.problems))
+            .collect();
+        match names
+            .iter()
+            .map(|name| &**name)
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
             [] => {
-                self.report("E1005", "`audience` is empty: no token could be addressed to nobody", &span);
+                self.report(
+                    "E1005",
+                    "`audience` is empty: no token could be addressed to nobody",
+                    &span,
+                );
                 None
             }
             ["any"] => Some(AudienceRule::Any),
             ["client"] => Some(AudienceRule::Client),
             ["self"] => Some(AudienceRule::Own),
-            many if many.iter().any(|name| matches!(*name, "any" | "client" | "self")) => {
+            many if many
+                .iter()
+                .any(|name| matches!(*name, "any" | "client" | "self")) =>
+            {
                 self.report("E1006", "`any`, `client` and `self` stand alone", &span);
                 None
             }
@@ -352,30 +493,45 @@ impl Reader<'_> {
     /// `claims: { groups?: set<string>, namespace: { type: string, at: /a/b } }`.
     fn claims(&mut self, section: &mut Section) -> BTreeMap<Arc<str>, ClaimDeclaration> {
         let mut claims = BTreeMap::new();
-        let Some(section) = section.section("claims", self.problems) else { return claims };
+        let Some(section) = section.section("claims", self.problems) else {
+            return claims;
+        };
         for (key, node) in section.into_entries() {
             let (name, optional) = match key.name.strip_suffix('?') {
                 Some(name) => (name, true),
                 None => (&*key.name, false),
             };
             if !is_word(name) {
-                self.problems.push(not_a_word(name, &key.span).help("name it otherwise and say `at: /its/place`"));
+                self.problems.push(
+                    not_a_word(name, &key.span).help("name it otherwise and say `at: /its/place`"),
+                );
                 continue;
             }
             let mut pointer = format!("/{name}");
             let mut separators = ":/".to_owned();
             let ty = if let Value::Map(_) = node.value {
-                let Some(mut details) = node.section(self.problems) else { continue };
-                let ty = details.require("type", self.problems).and_then(|node| claim_type(&node, self.problems));
+                let Some(mut details) = node.section(self.problems) else {
+                    continue;
+                };
+                let ty = details
+                    .require("type", self.problems)
+                    .and_then(|node| claim_type(&node, self.problems));
                 if let Some(at) = details.take("at")
                     && let Some(text) = at.text(self.problems)
                 {
                     if !text.starts_with('/') {
-                        self.report("E1006", format!("`{text}` is not a JSON pointer such as `/a/b`"), &at.span);
+                        self.report(
+                            "E1006",
+                            format!("`{text}` is not a JSON pointer such as `/a/b`"),
+                            &at.span,
+                        );
                     }
                     pointer = text.to_string();
                 }
-                if let Some(text) = details.take("separators").and_then(|node| node.text(self.problems)) {
+                if let Some(text) = details
+                    .take("separators")
+                    .and_then(|node| node.text(self.problems))
+                {
                     separators = text.to_string();
                 }
                 details.finish(self.problems);
@@ -384,9 +540,23 @@ impl Reader<'_> {
                 claim_type(&node, self.problems)
             };
             if let Some(ty) = ty
-                && claims.insert(Arc::from(name), ClaimDeclaration { ty, optional, pointer, separators }).is_some()
+                && claims
+                    .insert(
+                        Arc::from(name),
+                        ClaimDeclaration {
+                            ty,
+                            optional,
+                            pointer,
+                            separators,
+                        },
+                    )
+                    .is_some()
             {
-                self.report("E1003", format!("claim `{name}` is declared twice"), &key.span);
+                self.report(
+                    "E1003",
+                    format!("claim `{name}` is declared twice"),
+                    &key.span,
+                );
             }
         }
         claims
@@ -407,6 +577,9 @@ fn json(node: &Node) -> serde_json::Value {
         Value::Scalar(text) => (**text).into(),
         Value::Null => serde_json::Value::Null,
         Value::List(items) => items.iter().map(json).collect(),
-        Value::Map(entries) => entries.iter().map(|(key, node)| (key.name.to_string(), json(node))).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, node)| (key.name.to_string(), json(node)))
+            .collect(),
     }
 }

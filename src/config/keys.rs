@@ -24,7 +24,9 @@ pub(super) fn signing_keys(
     if problems.has_errors() {
         return None;
     }
-    SigningKeys::new(keys).map_err(|error| problems.push(Diagnostic::error("E1011", error.to_string()).at(&span))).ok()
+    SigningKeys::new(keys)
+        .map_err(|error| problems.push(Diagnostic::error("E1011", error.to_string()).at(&span)))
+        .ok()
 }
 
 fn key(
@@ -45,7 +47,8 @@ fn key(
         (Some(node), None) => {
             let algorithm: Algorithm = node.parse(problems)?;
             if settings.is_some_and(|settings| !settings.listen.ip().is_loopback()) {
-                let message = "an ephemeral key is for trying things out, on a loopback listener only";
+                let message =
+                    "an ephemeral key is for trying things out, on a loopback listener only";
                 let problem = Diagnostic::error("E1009", message).at(&node.span);
                 problems.push(problem.help("make a lasting one: `cambist keys new --out key.pem`, then `keys: [ { file: key.pem } ]`"));
                 return None;
@@ -55,22 +58,36 @@ fn key(
             // A reload must not change the key under tokens that are out.
             let kept = current.and_then(|current| {
                 current.realm.keys.iter().find(|key| {
-                    key.algorithm() == algorithm && earlier.iter().all(|other| other.kid() != key.kid())
+                    key.algorithm() == algorithm
+                        && earlier.iter().all(|other| other.kid() != key.kid())
                 })
             });
             match kept {
                 Some(key) => Some(Arc::clone(key)),
-                None => finish(SigningKey::generate(algorithm), kid.as_deref(), &node.span, problems),
+                None => finish(
+                    SigningKey::generate(algorithm),
+                    kid.as_deref(),
+                    &node.span,
+                    problems,
+                ),
             }
         }
         (None, Some(node)) => {
             let name = node.text(problems)?;
             let pem = zeroize::Zeroizing::new(sources.bytes(&name, Some(&node.span), problems)?);
             sources.warn_if_readable_by_others(&name, &node.span, problems);
-            finish(SigningKey::from_pem(&pem), kid.as_deref(), &node.span, problems)
+            finish(
+                SigningKey::from_pem(&pem),
+                kid.as_deref(),
+                &node.span,
+                problems,
+            )
         }
         _ => {
-            let problem = Diagnostic::error("E1005", "a key is either `{ file: PATH }` or `{ ephemeral: ES256 }`");
+            let problem = Diagnostic::error(
+                "E1005",
+                "a key is either `{ file: PATH }` or `{ ephemeral: ES256 }`",
+            );
             problems.push(problem.at(&span));
             None
         }

@@ -4,22 +4,31 @@ use std::sync::Arc;
 
 use super::Sources;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::policy::schema::Schema;
 use crate::policy::syntax::ast::File;
 use crate::policy::{self, PolicySet};
-use crate::policy::schema::Schema;
 use crate::provider::{Processor, ProcessorSet};
 use crate::section::Section;
 
 /// Reads and parses every file that the patterns name; each pattern must name one at least. Gives the
 /// files that parsed.
-pub(super) fn files(root: &mut Section, sources: &mut Sources, problems: &mut Diagnostics) -> Vec<File> {
-    let Some(patterns) = root.require("policies", problems) else { return Vec::new() };
+pub(super) fn files(
+    root: &mut Section,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> Vec<File> {
+    let Some(patterns) = root.require("policies", problems) else {
+        return Vec::new();
+    };
     let mut names: Vec<String> = Vec::new();
     for node in patterns.list() {
-        let Some(pattern) = node.text(problems) else { continue };
+        let Some(pattern) = node.text(problems) else {
+            continue;
+        };
         let found = sources.glob(&pattern, &node.span, problems);
         if found.is_empty() {
-            let problem = Diagnostic::error("E1007", format!("no file matches `{pattern}`")).at(&node.span);
+            let problem =
+                Diagnostic::error("E1007", format!("no file matches `{pattern}`")).at(&node.span);
             problems.push(problem.help("without a policy every exchange would be refused"));
         }
         for name in found {
@@ -33,7 +42,9 @@ pub(super) fn files(root: &mut Section, sources: &mut Sources, problems: &mut Di
     }
     let mut files = Vec::new();
     for name in &names {
-        let Some(text) = sources.text(name, None, problems) else { continue };
+        let Some(text) = sources.text(name, None, problems) else {
+            continue;
+        };
         match policy::parse(&Arc::from(name.as_str()), &text) {
             Ok(file) => files.push(file),
             Err(found) => problems.extend(found),
@@ -56,7 +67,10 @@ pub(super) fn compile(
                 Ok(set) => Some(set),
                 Err(missing) => {
                     for id in missing {
-                        problems.push(Diagnostic::error("E0207", format!("no processor is called `{id}`")));
+                        problems.push(Diagnostic::error(
+                            "E0207",
+                            format!("no processor is called `{id}`"),
+                        ));
                     }
                     None
                 }

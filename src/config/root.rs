@@ -33,14 +33,27 @@ pub(super) fn snapshot(
     problems: &mut Diagnostics,
 ) -> Option<Parts> {
     if let Some(node) = root.take("realms") {
-        let problem = Diagnostic::error("E1008", "`realms:` (several realms) is not in this build").at(&node.span);
+        let problem = Diagnostic::error("E1008", "`realms:` (several realms) is not in this build")
+            .at(&node.span);
         problems.push(problem.help("write the one realm's keys in this file"));
     }
     let (settings, redact) = settings(&mut root, sources, problems);
     let defaults = defaults(&mut root, problems);
-    let realm = realm(&mut root, settings.as_ref(), &defaults, sources, services, current, redact, problems);
+    let realm = realm(
+        &mut root,
+        settings.as_ref(),
+        &defaults,
+        sources,
+        services,
+        current,
+        redact,
+        problems,
+    );
     root.finish(problems);
-    Some(Parts { realm: realm?, settings: settings? })
+    Some(Parts {
+        realm: realm?,
+        settings: settings?,
+    })
 }
 
 fn settings(
@@ -48,14 +61,18 @@ fn settings(
     sources: &Sources,
     problems: &mut Diagnostics,
 ) -> (Option<Settings>, Vec<(String, Span)>) {
-    let mut server = root.section("server", problems).unwrap_or_else(|| root.empty());
+    let mut server = root
+        .section("server", problems)
+        .unwrap_or_else(|| root.empty());
     let listen = address(&mut server, "listen", "127.0.0.1:8080", problems);
     let insecure = server.flag("insecure_http", problems) | server.flag("behind_tls", problems);
     if let Some((address, span)) = &listen
         && !address.ip().is_loopback()
         && !insecure
     {
-        let message = format!("plain HTTP on {address}, which is not loopback, would show tokens to the network");
+        let message = format!(
+            "plain HTTP on {address}, which is not loopback, would show tokens to the network"
+        );
         let problem = Diagnostic::error("E1009", message).at(span);
         let problem = problem.help("behind a proxy that ends TLS, say `behind_tls: true`");
         problems.push(problem.help("where the network may see tokens, say `insecure_http: true`"));
@@ -65,25 +82,31 @@ fn settings(
     let body_timeout = timeout(&mut server, "body_timeout", 10, problems);
     let request_timeout = timeout(&mut server, "request_timeout", 30, problems);
     server.finish(problems);
-    let mut admin = root.section("admin", problems).unwrap_or_else(|| root.empty());
+    let mut admin = root
+        .section("admin", problems)
+        .unwrap_or_else(|| root.empty());
     let admin_listen = address(&mut admin, "listen", "127.0.0.1:9090", problems);
     admin.finish(problems);
     if let Some((address, span)) = &admin_listen
         && !address.ip().is_loopback()
     {
-        let message = format!("the admin listener on {address} is not loopback, and has no authentication in this build");
+        let message = format!(
+            "the admin listener on {address} is not loopback, and has no authentication in this build"
+        );
         problems.push(Diagnostic::error("E1009", message).at(span));
     }
     let (audit, redact) = audit(root, sources, problems);
-    let settings = listen.zip(admin_listen).map(|((listen, _), (admin, _))| Settings {
-        listen,
-        admin,
-        audit,
-        max_connections,
-        header_timeout,
-        body_timeout,
-        request_timeout,
-    });
+    let settings = listen
+        .zip(admin_listen)
+        .map(|((listen, _), (admin, _))| Settings {
+            listen,
+            admin,
+            audit,
+            max_connections,
+            header_timeout,
+            body_timeout,
+            request_timeout,
+        });
     (settings, redact)
 }
 
@@ -94,37 +117,70 @@ fn address(
     problems: &mut Diagnostics,
 ) -> Option<(SocketAddr, Span)> {
     let Some(node) = section.take(key) else {
-        return default.parse().ok().map(|address| (address, section.span.clone()));
+        return default
+            .parse()
+            .ok()
+            .map(|address| (address, section.span.clone()));
     };
     let text = node.text(problems)?;
     match text.parse() {
         Ok(address) => Some((address, node.span)),
         Err(_) => {
-            let problem = Diagnostic::error("E1006", format!("`{text}` is not an address such as `{default}`"));
-            problems.push(problem.at(&node.span).help("an IP address and a port; host names are not looked up"));
+            let problem = Diagnostic::error(
+                "E1006",
+                format!("`{text}` is not an address such as `{default}`"),
+            );
+            problems.push(
+                problem
+                    .at(&node.span)
+                    .help("an IP address and a port; host names are not looked up"),
+            );
             None
         }
     }
 }
 
-fn count(section: &mut Section, key: &'static str, default: usize, max: usize, problems: &mut Diagnostics) -> usize {
-    let Some(node) = section.take(key) else { return default };
+fn count(
+    section: &mut Section,
+    key: &'static str,
+    default: usize,
+    max: usize,
+    problems: &mut Diagnostics,
+) -> usize {
+    let Some(node) = section.take(key) else {
+        return default;
+    };
     match node.text(problems).and_then(|text| text.parse().ok()) {
         Some(count) if (1..=max).contains(&count) => count,
         _ => {
-            problems.push(Diagnostic::error("E1006", format!("`{key}` takes a number from 1 to {max}")).at(&node.span));
+            problems.push(
+                Diagnostic::error("E1006", format!("`{key}` takes a number from 1 to {max}"))
+                    .at(&node.span),
+            );
             default
         }
     }
 }
 
-fn timeout(section: &mut Section, key: &'static str, default: u64, problems: &mut Diagnostics) -> u64 {
-    let Some(node) = section.take(key) else { return default };
-    match node.parse::<Seconds>(problems).map(|seconds| u64::try_from(seconds.0)) {
+fn timeout(
+    section: &mut Section,
+    key: &'static str,
+    default: u64,
+    problems: &mut Diagnostics,
+) -> u64 {
+    let Some(node) = section.take(key) else {
+        return default;
+    };
+    match node
+        .parse::<Seconds>(problems)
+        .map(|seconds| u64::try_from(seconds.0))
+    {
         Some(Ok(seconds)) if (1..=3600).contains(&seconds) => seconds,
         None => default,
         Some(_) => {
-            problems.push(Diagnostic::error("E1006", format!("`{key}` must be from 1s to 1h")).at(&node.span));
+            problems.push(
+                Diagnostic::error("E1006", format!("`{key}` must be from 1s to 1h")).at(&node.span),
+            );
             default
         }
     }
@@ -135,18 +191,29 @@ fn audit(
     sources: &Sources,
     problems: &mut Diagnostics,
 ) -> (AuditSettings, Vec<(String, Span)>) {
-    let Some(mut section) = root.section("audit", problems) else { return (AuditSettings::Stdout, Vec::new()) };
+    let Some(mut section) = root.section("audit", problems) else {
+        return (AuditSettings::Stdout, Vec::new());
+    };
     let file = section.take("file");
     let fsync = section.flag("fsync", problems);
-    let redact = section.take("redact").map(crate::section::Node::list).unwrap_or_default();
+    let redact = section
+        .take("redact")
+        .map(crate::section::Node::list)
+        .unwrap_or_default();
     let redact = redact
         .iter()
-        .filter_map(|node| node.text(problems).map(|text| (text.to_string(), node.span.clone())))
+        .filter_map(|node| {
+            node.text(problems)
+                .map(|text| (text.to_string(), node.span.clone()))
+        })
         .collect();
     let span = section.span.clone();
     section.finish(problems);
     let settings = match file.and_then(|node| node.text(problems)) {
-        Some(name) => AuditSettings::File { path: sources.path(&name), fsync },
+        Some(name) => AuditSettings::File {
+            path: sources.path(&name),
+            fsync,
+        },
         None => {
             if fsync {
                 problems.push(Diagnostic::error("E1006", "`fsync` needs a `file`").at(&span));
@@ -160,7 +227,9 @@ fn audit(
 /// `providers:`: what every processor of a kind has unless it says otherwise.
 fn defaults(root: &mut Section, problems: &mut Diagnostics) -> BTreeMap<&'static str, Section> {
     let mut out = BTreeMap::new();
-    let Some(section) = root.section("providers", problems) else { return out };
+    let Some(section) = root.section("providers", problems) else {
+        return out;
+    };
     for (key, node) in section.into_entries() {
         match provider::factory(&key.name) {
             Some(factory) => {
@@ -175,11 +244,18 @@ fn defaults(root: &mut Section, problems: &mut Diagnostics) -> BTreeMap<&'static
 }
 
 fn unknown_kind(kind: &str, span: &Span, problems: &mut Diagnostics) {
-    let problem = Diagnostic::error("E1006", format!("no provider is called `{kind}` in this build")).at(span);
+    let problem = Diagnostic::error(
+        "E1006",
+        format!("no provider is called `{kind}` in this build"),
+    )
+    .at(span);
     problems.push(problem.suggest(kind, FACTORIES.iter().map(|factory| factory.kind)));
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one load, each named")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one load, each named"
+)]
 fn realm(
     root: &mut Section,
     settings: Option<&Settings>,
@@ -198,19 +274,39 @@ fn realm(
     let (clients, client_schemas, client_attributes) = clients::clients(root, sources, problems);
     let clients = ClientSet::new(clients);
     let (id, uri) = issuer.unzip();
-    let issuers = issuers::issuers(root, id.as_ref(), keys.as_ref(), sources, services, problems);
-    let material = id.as_ref().zip(keys.as_ref()).map(|(issuer, keys)| Material { services, issuer, keys });
+    let issuers = issuers::issuers(
+        root,
+        id.as_ref(),
+        keys.as_ref(),
+        sources,
+        services,
+        problems,
+    );
+    let material = id
+        .as_ref()
+        .zip(keys.as_ref())
+        .map(|(issuer, keys)| Material {
+            services,
+            issuer,
+            keys,
+        });
     let processors = processors(root, defaults, material.as_ref(), problems);
     // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
     let sound = problems.counts().0 == before;
     let files = policies::files(root, sources, problems);
     let schema = Schema {
-        issuers: issuers.as_ref().map(|(_, schemas)| schemas.clone()).unwrap_or_default(),
+        issuers: issuers
+            .as_ref()
+            .map(|(_, schemas)| schemas.clone())
+            .unwrap_or_default(),
         clients: client_schemas,
         client_attributes,
         auth_methods: METHODS.iter().map(|method| method.name).collect(),
         grant_types: GRANTS.iter().map(|grant| grant.name).collect(),
-        processors: processors.iter().map(|(id, p)| (Arc::from(id.as_str()), p.schema.clone())).collect(),
+        processors: processors
+            .iter()
+            .map(|(id, p)| (Arc::from(id.as_str()), p.schema.clone()))
+            .collect(),
         resources,
     };
     if !sound {
@@ -220,11 +316,22 @@ fn realm(
     let policies = policies::compile(&files, &schema, &processors, problems)?;
     let (issuer, uri, keys, (issuers, _)) = (id?, uri?, keys?, issuers?);
     let metadata = metadata(&issuer, &uri, &token_path, &clients);
-    let places = policies.rules().iter().map(|rule| (rule.id.clone(), sources.source_text().place(&rule.span)));
-    let places = places.chain(policies.denies().iter().map(|d| (d.id.clone(), sources.source_text().place(&d.span))));
+    let places = policies
+        .rules()
+        .iter()
+        .map(|rule| (rule.id.clone(), sources.source_text().place(&rule.span)));
+    let places = places.chain(
+        policies
+            .denies()
+            .iter()
+            .map(|d| (d.id.clone(), sources.source_text().place(&d.span))),
+    );
     Some(Realm {
         places: places.collect(),
-        metadata_path: format!("/.well-known/oauth-authorization-server{}", uri.path().trim_end_matches('/')),
+        metadata_path: format!(
+            "/.well-known/oauth-authorization-server{}",
+            uri.path().trim_end_matches('/')
+        ),
         jwks_path: jwks_path(&uri),
         jwks: keys.jwks().to_string(),
         issuers,
@@ -248,27 +355,52 @@ fn own_issuer(root: &mut Section, problems: &mut Diagnostics) -> Option<(Issuer,
     let loopback = uri.scheme() == "http" && uri.authority().is_some_and(is_loopback);
     if (uri.scheme() != "https" && !loopback) || uri.has_query() || !uri.is_canonical() {
         let message = "our issuer identifier must be a canonical `https` URI without a query (RFC 8414 section 2)";
-        problems.push(Diagnostic::error("E1006", message).at(&node.span).help(format!("write `{}`", uri.canonical())));
+        problems.push(
+            Diagnostic::error("E1006", message)
+                .at(&node.span)
+                .help(format!("write `{}`", uri.canonical())),
+        );
         return None;
     }
     Some((issuer, uri))
 }
 
 fn is_loopback(authority: &str) -> bool {
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
-fn token_path(root: &mut Section, issuer: Option<&(Issuer, Uri)>, problems: &mut Diagnostics) -> String {
+fn token_path(
+    root: &mut Section,
+    issuer: Option<&(Issuer, Uri)>,
+    problems: &mut Diagnostics,
+) -> String {
     let base = issuer.map_or("", |(_, uri)| uri.path().trim_end_matches('/'));
     let default = format!("{base}/token");
-    let Some(node) = root.take("token_path") else { return default };
-    let Some(text) = node.text(problems) else { return default };
-    let canonical = format!("https://host{text}").parse::<Uri>().is_ok_and(|uri| uri.is_canonical() && !uri.has_query());
-    let taken = issuer.is_some_and(|(_, uri)| *text == jwks_path(uri)) || text.starts_with("/.well-known/");
+    let Some(node) = root.take("token_path") else {
+        return default;
+    };
+    let Some(text) = node.text(problems) else {
+        return default;
+    };
+    let canonical = format!("https://host{text}")
+        .parse::<Uri>()
+        .is_ok_and(|uri| uri.is_canonical() && !uri.has_query());
+    let taken =
+        issuer.is_some_and(|(_, uri)| *text == jwks_path(uri)) || text.starts_with("/.well-known/");
     if !canonical || taken || text.len() < 2 || !text.starts_with('/') {
         let message = format!("`{text}` is not a path that a token endpoint can have");
-        problems.push(Diagnostic::error("E1006", message).at(&node.span).help("for example `/token`"));
+        problems.push(
+            Diagnostic::error("E1006", message)
+                .at(&node.span)
+                .help("for example `/token`"),
+        );
     }
     text.to_string()
 }
@@ -293,18 +425,35 @@ fn metadata(issuer: &Issuer, uri: &Uri, token_path: &str, clients: &ClientSet) -
 
 fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry {
     let mut registry = ResourceRegistry::default();
-    let Some(section) = root.section("resources", problems) else { return registry };
+    let Some(section) = root.section("resources", problems) else {
+        return registry;
+    };
     for (key, node) in section.into_entries() {
-        let Some(mut entry) = node.section(problems) else { continue };
+        let Some(mut entry) = node.section(problems) else {
+            continue;
+        };
         let under_node = entry.require("under", problems);
         let under: Option<Uri> = under_node.as_ref().and_then(|node| node.parse(problems));
-        let audience: Option<Audience> = entry.require("audience", problems).and_then(|node| node.parse(problems));
-        let scopes = entry.take("scopes").and_then(|node| clients::scopes(node, problems));
+        let audience: Option<Audience> = entry
+            .require("audience", problems)
+            .and_then(|node| node.parse(problems));
+        let scopes = entry
+            .take("scopes")
+            .and_then(|node| clients::scopes(node, problems));
         entry.finish(problems);
-        let (Some(under), Some(audience), Some(node)) = (under, audience, under_node) else { continue };
+        let (Some(under), Some(audience), Some(node)) = (under, audience, under_node) else {
+            continue;
+        };
         if !under.is_canonical() || under.has_query() || under.authority().is_none() {
-            let problem = Diagnostic::error("E1006", "`under` must be a canonical URI with a host and without a query");
-            problems.push(problem.at(&node.span).help(format!("write `{}`", under.canonical())));
+            let problem = Diagnostic::error(
+                "E1006",
+                "`under` must be a canonical URI with a host and without a query",
+            );
+            problems.push(
+                problem
+                    .at(&node.span)
+                    .help(format!("write `{}`", under.canonical())),
+            );
         }
         let same = |other: &&RegisteredResource| {
             other.under.origin() == under.origin()
@@ -314,7 +463,11 @@ fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry
             let message = format!("`{}` has the same `under` as another resource", key.name);
             problems.push(Diagnostic::error("E1006", message).at(&node.span));
         }
-        registry.0.push(RegisteredResource { under, audience, scopes });
+        registry.0.push(RegisteredResource {
+            under,
+            audience,
+            scopes,
+        });
     }
     registry
 }
@@ -331,12 +484,21 @@ fn processors(
         root.take("processors");
         return set;
     };
-    let entries = root.section("processors", problems).map(Section::into_entries).unwrap_or_default();
+    let entries = root
+        .section("processors", problems)
+        .map(Section::into_entries)
+        .unwrap_or_default();
     for (key, node) in entries {
         let id = crate::section::name::<ProcessorId>(&key, problems);
-        let Some(mut section) = node.section(problems) else { continue };
-        let Some(kind_node) = section.require("provider", problems) else { continue };
-        let Some(kind) = kind_node.text(problems) else { continue };
+        let Some(mut section) = node.section(problems) else {
+            continue;
+        };
+        let Some(kind_node) = section.require("provider", problems) else {
+            continue;
+        };
+        let Some(kind) = kind_node.text(problems) else {
+            continue;
+        };
         let Some(factory) = provider::factory(&kind) else {
             unknown_kind(&kind, &kind_node.span, problems);
             continue;
@@ -346,7 +508,9 @@ fn processors(
             used.insert(factory.kind);
         }
         let Some(id) = id else { continue };
-        if let Some(processor) = provider::processor(id.clone(), factory, section, material, problems) {
+        if let Some(processor) =
+            provider::processor(id.clone(), factory, section, material, problems)
+        {
             set.insert(id, Arc::new(processor));
         }
     }
@@ -363,7 +527,8 @@ fn processors(
 fn redactable(redact: &[(String, Span)], schema: &Schema, problems: &mut Diagnostics) {
     let known = facts::known_paths(schema);
     for (path, span) in redact.iter().filter(|(path, _)| !known.contains(path)) {
-        let problem = Diagnostic::error("E1006", format!("`{path}` is no attribute of this realm")).at(span);
+        let problem =
+            Diagnostic::error("E1006", format!("`{path}` is no attribute of this realm")).at(span);
         problems.push(problem.suggest(path, known.iter().map(String::as_str)));
     }
 }

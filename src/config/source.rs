@@ -23,7 +23,11 @@ impl Sources {
     /// Nothing read yet.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), text: SourceText::default(), hashes: BTreeMap::new() }
+        Self {
+            dir: dir.to_owned(),
+            text: SourceText::default(),
+            hashes: BTreeMap::new(),
+        }
     }
 
     /// A path as configuration names it: relative to the directory.
@@ -33,10 +37,18 @@ impl Sources {
     }
 
     /// Reads a text file that holds no secret; its text is kept for excerpts.
-    pub fn text(&mut self, name: &str, at: Option<&Span>, problems: &mut Diagnostics) -> Option<Arc<str>> {
+    pub fn text(
+        &mut self,
+        name: &str,
+        at: Option<&Span>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<str>> {
         let bytes = self.bytes(name, at, problems)?;
         let Ok(text) = String::from_utf8(bytes) else {
-            problems.push(place(Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")), at));
+            problems.push(place(
+                Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")),
+                at,
+            ));
             return None;
         };
         let text: Arc<str> = Arc::from(text);
@@ -49,28 +61,50 @@ impl Sources {
         let bytes = zeroize::Zeroizing::new(self.bytes(name, Some(at), problems)?);
         self.warn_if_readable_by_others(name, at, problems);
         match std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n'])) {
-            Ok("") => problems.push(Diagnostic::error("E1007", format!("`{name}` is empty")).at(at)),
+            Ok("") => {
+                problems.push(Diagnostic::error("E1007", format!("`{name}` is empty")).at(at))
+            }
             Ok(text) => return Some(Secret::new(text.to_owned())),
-            Err(_) => problems.push(Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")).at(at)),
+            Err(_) => problems
+                .push(Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")).at(at)),
         }
         None
     }
 
     /// Takes a secret from the environment.
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    pub fn environment(&mut self, name: &str, at: &Span, problems: &mut Diagnostics) -> Option<Secret> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the environment is read"
+    )]
+    pub fn environment(
+        &mut self,
+        name: &str,
+        at: &Span,
+        problems: &mut Diagnostics,
+    ) -> Option<Secret> {
         let value = std::env::var(name).unwrap_or_default();
         if value.is_empty() {
-            let problem = Diagnostic::error("E1007", format!("the environment variable `{name}` is not set"));
+            let problem = Diagnostic::error(
+                "E1007",
+                format!("the environment variable `{name}` is not set"),
+            );
             problems.push(problem.at(at));
             return None;
         }
-        self.hashes.insert(PathBuf::from(format!("${name}")), sha256_base64url(value.as_bytes()));
+        self.hashes.insert(
+            PathBuf::from(format!("${name}")),
+            sha256_base64url(value.as_bytes()),
+        );
         Some(Secret::new(value))
     }
 
     /// Reads a file.
-    pub fn bytes(&mut self, name: &str, at: Option<&Span>, problems: &mut Diagnostics) -> Option<Vec<u8>> {
+    pub fn bytes(
+        &mut self,
+        name: &str,
+        at: Option<&Span>,
+        problems: &mut Diagnostics,
+    ) -> Option<Vec<u8>> {
         let path = self.path(name);
         match read(&path) {
             Ok(bytes) => {
@@ -92,7 +126,8 @@ impl Sources {
         let found = match glob::glob(&whole.to_string_lossy()) {
             Ok(found) => found,
             Err(error) => {
-                problems.push(Diagnostic::error("E1006", format!("`{pattern}`: {}", error.msg)).at(at));
+                problems
+                    .push(Diagnostic::error("E1006", format!("`{pattern}`: {}", error.msg)).at(at));
                 return Vec::new();
             }
         };
@@ -100,7 +135,11 @@ impl Sources {
         for entry in found {
             match entry {
                 Ok(path) => {
-                    let name = path.strip_prefix(&self.dir).unwrap_or(&path).to_string_lossy().into_owned();
+                    let name = path
+                        .strip_prefix(&self.dir)
+                        .unwrap_or(&path)
+                        .to_string_lossy()
+                        .into_owned();
                     // Kubernetes keeps its own directories beside the files, editors their backups.
                     if !name.split('/').any(|part| part.starts_with('.')) {
                         names.push(name);
@@ -113,10 +152,18 @@ impl Sources {
     }
 
     #[cfg(unix)]
-    pub(super) fn warn_if_readable_by_others(&self, name: &str, at: &Span, problems: &mut Diagnostics) {
+    pub(super) fn warn_if_readable_by_others(
+        &self,
+        name: &str,
+        at: &Span,
+        problems: &mut Diagnostics,
+    ) {
         use std::os::unix::fs::MetadataExt as _;
         if std::fs::metadata(self.path(name)).is_ok_and(|meta| meta.mode() & 0o004 != 0) {
-            let problem = Diagnostic::warning("E1010", format!("`{name}` can be read by everybody on this machine"));
+            let problem = Diagnostic::warning(
+                "E1010",
+                format!("`{name}` can be read by everybody on this machine"),
+            );
             problems.push(problem.at(at).help(format!("chmod o-r {name}")));
         }
     }
@@ -135,7 +182,11 @@ impl Sources {
     #[must_use]
     pub fn files(&self) -> BTreeSet<PathBuf> {
         let from_environment = |path: &&PathBuf| path.to_string_lossy().starts_with('$');
-        self.hashes.keys().filter(|path| !from_environment(path)).cloned().collect()
+        self.hashes
+            .keys()
+            .filter(|path| !from_environment(path))
+            .cloned()
+            .collect()
     }
 
     /// The text of the files that hold no secret.
@@ -167,7 +218,9 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
     let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| reason(&error))?;
     if bytes.len() > MAX_FILE {
         return Err(format!("it is larger than {MAX_FILE} bytes"));
     }

@@ -20,7 +20,11 @@ pub struct Explanation {
 }
 
 /// Decides, and says why. `name` is what people call a processor.
-pub fn explain<P>(set: &PolicySet<P>, context: &ExchangeContext, name: impl Fn(&P) -> String) -> Explanation {
+pub fn explain<P>(
+    set: &PolicySet<P>,
+    context: &ExchangeContext,
+    name: impl Fn(&P) -> String,
+) -> Explanation {
     let (permitted, summary, outcome) = match set.decide(context) {
         Decision::Permit(processor, permit) => {
             let allowed = permit.allowance();
@@ -40,11 +44,16 @@ pub fn explain<P>(set: &PolicySet<P>, context: &ExchangeContext, name: impl Fn(&
         Decision::Deny(denial) => {
             let why = match &denial.reason {
                 Reason::DeniedBy(rules) => format!("denied by {}", list(rules)),
-                Reason::Ambiguous(rules) => format!("these rules match and select different outcomes: {}", list(rules)),
+                Reason::Ambiguous(rules) => format!(
+                    "these rules match and select different outcomes: {}",
+                    list(rules)
+                ),
                 Reason::NoRule(stage) => format!("no rule is left at stage `{}`", stage.name()),
                 Reason::NothingGranted => "none of the requested scope may be granted".to_owned(),
                 Reason::SubjectExpires => "the subject token ends within a second".to_owned(),
-                Reason::Template(parameter) => format!("the value for `{parameter}` is absent or holds its separator"),
+                Reason::Template(parameter) => {
+                    format!("the value for `{parameter}` is absent or holds its separator")
+                }
             };
             let summary = format!("REFUSE {}: {why}", denial.code.as_str());
             let outcome = json!({
@@ -58,11 +67,20 @@ pub fn explain<P>(set: &PolicySet<P>, context: &ExchangeContext, name: impl Fn(&
             (false, summary, outcome)
         }
     };
-    Explanation { permitted, summary, outcome, trace: set.trace(context) }
+    Explanation {
+        permitted,
+        summary,
+        outcome,
+        trace: set.trace(context),
+    }
 }
 
 fn list(rules: &[crate::oauth::id::RuleId]) -> String {
-    rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    rules
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Explanation {
@@ -79,13 +97,26 @@ impl Explanation {
                 (false, true) => format!("nearest miss, {} away", rule.misses),
                 (false, false) => format!("{} away", rule.misses),
             };
-            out.push_str(&format!("\n  {kind} {}  {}  ({verdict})\n", rule.id, sources.place(&rule.span)));
+            out.push_str(&format!(
+                "\n  {kind} {}  {}  ({verdict})\n",
+                rule.id,
+                sources.place(&rule.span)
+            ));
             let texts: Vec<String> = rule.lines.iter().map(|line| text(line, sources)).collect();
-            let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).min(60);
+            let width = texts
+                .iter()
+                .map(|text| text.chars().count())
+                .max()
+                .unwrap_or(0)
+                .min(60);
             for (line, text) in rule.lines.iter().zip(&texts) {
                 let mark = if line.holds { '✓' } else { '✗' };
                 let padding = " ".repeat(width.saturating_sub(text.chars().count()));
-                out.push_str(&format!("    {mark} {text}{padding}  {}", values(line)).trim_end().to_owned());
+                out.push_str(
+                    &format!("    {mark} {text}{padding}  {}", values(line))
+                        .trim_end()
+                        .to_owned(),
+                );
                 out.push('\n');
             }
         }
@@ -126,10 +157,16 @@ impl Explanation {
 /// A line as it stands in the file, or its word; indented by its depth.
 fn text(line: &TraceLine, sources: &SourceText) -> String {
     let written = || {
-        let slice = sources.text(&line.span.file)?.get(line.span.start..line.span.end)?;
+        let slice = sources
+            .text(&line.span.file)?
+            .get(line.span.start..line.span.end)?;
         Some(slice.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let text = line.word.map(str::to_owned).or_else(written).unwrap_or_default();
+    let text = line
+        .word
+        .map(str::to_owned)
+        .or_else(written)
+        .unwrap_or_default();
     format!("{}{text}", "  ".repeat(line.depth))
 }
 

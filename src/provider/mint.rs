@@ -28,7 +28,10 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
         issues: &[TokenType::AccessToken],
         carries_scope: true,
     },
-    parameters: &[ParameterSchema { name: "sub", doc: "the subject; by default that of the subject token" }],
+    parameters: &[ParameterSchema {
+        name: "sub",
+        doc: "the subject; by default that of the subject token",
+    }],
     build,
 };
 
@@ -38,26 +41,48 @@ struct Mint {
     key: Arc<SigningKey>,
 }
 
-fn build(section: &mut Section, material: &Material<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn Provider>> {
+fn build(
+    section: &mut Section,
+    material: &Material<'_>,
+    problems: &mut Diagnostics,
+) -> Option<Arc<dyn Provider>> {
     let wanted = section.take("alg");
     let key = match &wanted {
         None => Arc::clone(material.keys.signer()),
         Some(node) => {
             let algorithm: Algorithm = node.parse(problems)?;
-            let Some(key) = material.keys.iter().find(|key| key.algorithm() == algorithm) else {
+            let Some(key) = material
+                .keys
+                .iter()
+                .find(|key| key.algorithm() == algorithm)
+            else {
                 let message = format!("the realm has no key for {algorithm}");
-                let known: Vec<&str> = material.keys.iter().map(|key| key.algorithm().as_str()).collect();
-                problems.push(Diagnostic::error("E1006", message).at(&node.span).suggest(algorithm.as_str(), known));
+                let known: Vec<&str> = material
+                    .keys
+                    .iter()
+                    .map(|key| key.algorithm().as_str())
+                    .collect();
+                problems.push(
+                    Diagnostic::error("E1006", message)
+                        .at(&node.span)
+                        .suggest(algorithm.as_str(), known),
+                );
                 return None;
             };
             Arc::clone(key)
         }
     };
-    Some(Arc::new(Mint { issuer: material.issuer.clone(), key }))
+    Some(Arc::new(Mint {
+        issuer: material.issuer.clone(),
+        key,
+    }))
 }
 
 impl Provider for Mint {
-    fn exchange<'a>(&'a self, permit: &'a Permit<'a>) -> BoxFuture<'a, Result<IssuedToken, ProviderError>> {
+    fn exchange<'a>(
+        &'a self,
+        permit: &'a Permit<'a>,
+    ) -> BoxFuture<'a, Result<IssuedToken, ProviderError>> {
         Box::pin(async move { self.mint(permit) })
     }
 }
@@ -72,8 +97,16 @@ impl Mint {
         let mut claims = Map::new();
         claims.insert("iss".to_owned(), self.issuer.as_str().into());
         claims.insert("sub".to_owned(), allowed.subject.as_str().into());
-        let mut audience: Vec<Value> = allowed.audience.iter().map(|name| Value::from(&**name)).collect();
-        let audience = if audience.len() == 1 { audience.pop().unwrap_or_default() } else { Value::Array(audience) };
+        let mut audience: Vec<Value> = allowed
+            .audience
+            .iter()
+            .map(|name| Value::from(&**name))
+            .collect();
+        let audience = if audience.len() == 1 {
+            audience.pop().unwrap_or_default()
+        } else {
+            Value::Array(audience)
+        };
         claims.insert("aud".to_owned(), audience);
         claims.insert("iat".to_owned(), context.now.0.into());
         claims.insert("exp".to_owned(), allowed.expires_at.0.into());
@@ -82,7 +115,10 @@ impl Mint {
         if !allowed.scope.is_empty() {
             claims.insert("scope".to_owned(), allowed.scope.to_string().into());
         }
-        let token = self.key.compact("at+jwt", &claims).map_err(|error| ProviderError::Failed(error.to_string()))?;
+        let token = self
+            .key
+            .compact("at+jwt", &claims)
+            .map_err(|error| ProviderError::Failed(error.to_string()))?;
         Ok(IssuedToken {
             token: RawToken::new(token),
             issued_token_type: TokenType::AccessToken,

@@ -4,7 +4,8 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -30,7 +31,10 @@ fn json(status: StatusCode, body: String) -> Response {
 fn of_token_endpoint(status: StatusCode, body: String, id: &RequestId) -> Response {
     let mut response = json(status, body);
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store"),
+    );
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
@@ -45,13 +49,17 @@ pub(super) fn issued(response: &ExchangeResponse, id: &RequestId) -> Response {
 
 /// An error, with the status that goes with its code or one that HTTP asks for.
 pub(super) fn refused(error: &OAuthError, status: Option<StatusCode>, id: &RequestId) -> Response {
-    let of_code = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let of_code =
+        StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let status = status.unwrap_or(of_code);
     let mut response = of_token_endpoint(status, error.to_json(id), id);
     let headers = response.headers_mut();
     match error.code {
         ErrorCode::InvalidClient => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"cambist\", charset=\"UTF-8\""));
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"cambist\", charset=\"UTF-8\""),
+            );
         }
         ErrorCode::TemporarilyUnavailable => {
             headers.insert(RETRY_AFTER, LATER);
@@ -67,18 +75,29 @@ pub(super) fn refused(error: &OAuthError, status: Option<StatusCode>, id: &Reque
 /// A public document.
 pub(super) fn document(body: &str) -> Response {
     let mut response = json(StatusCode::OK, body.to_owned());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    response.headers_mut().insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=60"),
+    );
     response
 }
 
 /// There is nothing here.
 pub(super) fn not_found() -> Response {
-    json(StatusCode::NOT_FOUND, "{\"error\":\"not_found\"}".to_owned())
+    json(
+        StatusCode::NOT_FOUND,
+        "{\"error\":\"not_found\"}".to_owned(),
+    )
 }
 
 /// Not with this method.
 pub(super) fn not_allowed(allow: &'static str) -> Response {
-    let mut response = json(StatusCode::METHOD_NOT_ALLOWED, "{\"error\":\"method_not_allowed\"}".to_owned());
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    let mut response = json(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "{\"error\":\"method_not_allowed\"}".to_owned(),
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
     response
 }

@@ -10,8 +10,8 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 
-use super::respond::{self, Response};
 use super::Gateway;
+use super::respond::{self, Response};
 use crate::audit::{Outcome, Record};
 use crate::exchange::{ExchangeError, Trail, exchange};
 use crate::jose::random;
@@ -31,12 +31,22 @@ enum Failure {
     /// The request line said so.
     Exchange(ExchangeError),
     /// HTTP said so, or the server itself.
-    Other { status: Option<StatusCode>, code: ErrorCode, reason: &'static str, text: &'static str },
+    Other {
+        status: Option<StatusCode>,
+        code: ErrorCode,
+        reason: &'static str,
+        text: &'static str,
+    },
 }
 
 impl Failure {
     fn http(status: StatusCode, reason: &'static str, text: &'static str) -> Self {
-        Self::Other { status: Some(status), code: ErrorCode::InvalidRequest, reason, text }
+        Self::Other {
+            status: Some(status),
+            code: ErrorCode::InvalidRequest,
+            reason,
+            text,
+        }
     }
 }
 
@@ -54,7 +64,9 @@ pub(super) async fn answer(
     let now = gateway.services.clock.now();
     let line = async {
         let incoming = read(request, snapshot).await?;
-        exchange(&snapshot.realm, &incoming, now, &mut trail).await.map_err(Failure::Exchange)
+        exchange(&snapshot.realm, &incoming, now, &mut trail)
+            .await
+            .map_err(Failure::Exchange)
     };
     let result = match tokio::time::timeout(deadline, AssertUnwindSafe(line).catch_unwind()).await {
         Ok(Ok(result)) => result,
@@ -76,9 +88,18 @@ pub(super) async fn answer(
         Err(failure) => {
             let (error, status, reason) = match failure {
                 Failure::Exchange(error) => (error.for_client(), None, error.reason()),
-                Failure::Other { status, code, reason, text } => (OAuthError::new(*code, *text), *status, *reason),
+                Failure::Other {
+                    status,
+                    code,
+                    reason,
+                    text,
+                } => (OAuthError::new(*code, *text), *status, *reason),
             };
-            let outcome = if error.code.status() >= 500 { "failed" } else { "refused" };
+            let outcome = if error.code.status() >= 500 {
+                "failed"
+            } else {
+                "refused"
+            };
             (respond::refused(&error, status, &id), outcome, reason)
         }
     };
@@ -91,8 +112,15 @@ pub(super) async fn answer(
         Err(error) => {
             tracing::error!(request_id = %id, %error, "no audit record, so no answer");
             metrics.audit_failure(error.reason());
-            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "the server cannot answer now");
-            (respond::refused(&error, None, &id), "failed", "audit_unavailable")
+            let error = OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the server cannot answer now",
+            );
+            (
+                respond::refused(&error, None, &id),
+                "failed",
+                "audit_unavailable",
+            )
         }
     };
     if let Err(Failure::Exchange(ExchangeError::Denied(denial))) = &result
@@ -100,8 +128,16 @@ pub(super) async fn answer(
     {
         metrics.ambiguous();
     }
-    let processor = trail.permitted.as_ref().map_or("", |permitted| permitted.processor.as_str());
-    metrics.exchange(outcome_name, reason, processor, started.elapsed().as_secs_f64());
+    let processor = trail
+        .permitted
+        .as_ref()
+        .map_or("", |permitted| permitted.processor.as_str());
+    metrics.exchange(
+        outcome_name,
+        reason,
+        processor,
+        started.elapsed().as_secs_f64(),
+    );
     response
 }
 
@@ -115,24 +151,45 @@ fn record(
     let time = gateway.services.clock.timestamp();
     match result {
         Ok(_) => Record::new(time, trail, &Outcome::Issued, snapshot, duration),
-        Err(Failure::Exchange(error)) => Record::new(time, trail, &Outcome::Refused(error), snapshot, duration),
-        Err(Failure::Other { code, reason, text, .. }) => {
+        Err(Failure::Exchange(error)) => {
+            Record::new(time, trail, &Outcome::Refused(error), snapshot, duration)
+        }
+        Err(Failure::Other {
+            code, reason, text, ..
+        }) => {
             let error = OAuthError::new(*code, *text);
-            Record::new(time, trail, &Outcome::Other(reason, &error), snapshot, duration)
+            Record::new(
+                time,
+                trail,
+                &Outcome::Other(reason, &error),
+                snapshot,
+                duration,
+            )
         }
     }
 }
 
 /// 96 random bits. Without randomness no token can be made either; the request then has no id of its own.
 fn request_id() -> RequestId {
-    let hex = random::<12>().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    hex.ok().and_then(|hex| hex.parse().ok()).unwrap_or_else(RequestId::unknown)
+    let hex = random::<12>().map(|bytes| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    });
+    hex.ok()
+        .and_then(|hex| hex.parse().ok())
+        .unwrap_or_else(RequestId::unknown)
 }
 
 /// POST, a form, a bounded body in bounded time (RFC 6749 §3.2, RFC 8693 §2.1).
 async fn read(request: Request<Incoming>, snapshot: &Snapshot) -> Result<TokenRequest, Failure> {
     if request.method() != Method::POST {
-        return Err(Failure::http(StatusCode::METHOD_NOT_ALLOWED, "method", "the token endpoint takes POST only"));
+        return Err(Failure::http(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "the token endpoint takes POST only",
+        ));
     }
     if request.uri().query().is_some() {
         let text = "parameters belong in the body, not in the request URI";
@@ -148,14 +205,29 @@ async fn read(request: Request<Incoming>, snapshot: &Snapshot) -> Result<TokenRe
         Ok(Ok(body)) => zeroize::Zeroizing::new(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let text = "the body is larger than 64 KiB";
-            return Err(Failure::http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text));
+            return Err(Failure::http(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                text,
+            ));
         }
-        Ok(Err(_)) => return Err(Failure::http(StatusCode::BAD_REQUEST, "body", "the body could not be read")),
+        Ok(Err(_)) => {
+            return Err(Failure::http(
+                StatusCode::BAD_REQUEST,
+                "body",
+                "the body could not be read",
+            ));
+        }
         Err(_) => {
-            return Err(Failure::http(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not come in time"));
+            return Err(Failure::http(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_timeout",
+                "the body did not come in time",
+            ));
         }
     };
-    let form = TokenForm::parse(&bytes).map_err(|error| Failure::Exchange(RequestError::from(error).into()))?;
+    let form = TokenForm::parse(&bytes)
+        .map_err(|error| Failure::Exchange(RequestError::from(error).into()))?;
     let mut authorization = Vec::new();
     for value in head.headers.get_all(AUTHORIZATION) {
         // What is not ASCII is no credential of ours; an empty one is refused as malformed.
@@ -164,8 +236,16 @@ async fn read(request: Request<Incoming>, snapshot: &Snapshot) -> Result<TokenRe
     let sent = |entry: &&crate::oauth::request::Unsupported| {
         entry.place == Place::Header && head.headers.contains_key(entry.name)
     };
-    let unsupported_headers = UNSUPPORTED.iter().filter(sent).map(|entry| entry.name).collect();
-    Ok(TokenRequest { form, authorization, unsupported_headers })
+    let unsupported_headers = UNSUPPORTED
+        .iter()
+        .filter(sent)
+        .map(|entry| entry.name)
+        .collect();
+    Ok(TokenRequest {
+        form,
+        authorization,
+        unsupported_headers,
+    })
 }
 
 /// `application/x-www-form-urlencoded`, UTF-8, not compressed.
@@ -173,10 +253,18 @@ fn check_content(headers: &HeaderMap) -> Result<(), Failure> {
     const TEXT: &str = "the body must be application/x-www-form-urlencoded in UTF-8";
     let wrong = || Failure::http(StatusCode::BAD_REQUEST, "content_type", TEXT);
     let mut sent = headers.get_all(CONTENT_TYPE).iter();
-    let value = sent.next().and_then(|value| value.to_str().ok()).ok_or_else(wrong)?;
-    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let form = parts.next().is_some_and(|kind| kind == "application/x-www-form-urlencoded");
-    let utf8 = parts.all(|part| part.is_empty() || part == "charset=utf-8" || part == "charset=\"utf-8\"");
+    let value = sent
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(wrong)?;
+    let mut parts = value
+        .split(';')
+        .map(|part| part.trim().to_ascii_lowercase());
+    let form = parts
+        .next()
+        .is_some_and(|kind| kind == "application/x-www-form-urlencoded");
+    let utf8 =
+        parts.all(|part| part.is_empty() || part == "charset=utf-8" || part == "charset=\"utf-8\"");
     if sent.next().is_some() || !form || !utf8 || headers.contains_key(CONTENT_ENCODING) {
         return Err(wrong());
     }

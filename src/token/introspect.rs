@@ -35,27 +35,52 @@ impl Introspection {
         let body = form_encode([("token", token.expose()), ("token_type_hint", hint)]);
         let answer = self
             .net
-            .post_form(&self.endpoint, self.authorization.as_ref(), body, "application/json", &self.limits)
+            .post_form(
+                &self.endpoint,
+                self.authorization.as_ref(),
+                body,
+                "application/json",
+                &self.limits,
+            )
             .await?;
         if answer.status != 200 {
-            return Err(TokenError::BadAnswer("the introspection endpoint answered with an error status"));
+            return Err(TokenError::BadAnswer(
+                "the introspection endpoint answered with an error status",
+            ));
         }
-        let json = answer.content_type.as_deref().and_then(|sent| sent.split(';').next()).map(str::trim);
+        let json = answer
+            .content_type
+            .as_deref()
+            .and_then(|sent| sent.split(';').next())
+            .map(str::trim);
         if !json.is_some_and(|sent| sent.eq_ignore_ascii_case("application/json")) {
-            return Err(TokenError::BadAnswer("the introspection endpoint did not answer with JSON"));
+            return Err(TokenError::BadAnswer(
+                "the introspection endpoint did not answer with JSON",
+            ));
         }
-        let object = parse_object(&answer.body)
-            .map_err(|_| TokenError::BadAnswer("the introspection endpoint did not answer with a JSON object"))?;
+        let object = parse_object(&answer.body).map_err(|_| {
+            TokenError::BadAnswer("the introspection endpoint did not answer with a JSON object")
+        })?;
         let claims = Claims::new(object);
         match claims.at("/active") {
             Some(serde_json::Value::Bool(true)) => {}
             Some(serde_json::Value::Bool(false)) => return Err(TokenError::Inactive),
-            _ => return Err(TokenError::BadAnswer("the introspection response has no `active` truth value")),
+            _ => {
+                return Err(TokenError::BadAnswer(
+                    "the introspection response has no `active` truth value",
+                ));
+            }
         }
-        if claims.string("iss")?.is_some_and(|iss| iss != issuer.id.as_str()) {
+        if claims
+            .string("iss")?
+            .is_some_and(|iss| iss != issuer.id.as_str())
+        {
             return Err(TokenError::OtherIssuer);
         }
-        if claims.string("token_type")?.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        if claims
+            .string("token_type")?
+            .is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer"))
+        {
             return Err(TokenError::Constrained("cnf"));
         }
         let party = party(issuer, &claims, Source::Introspection, expectation)?;

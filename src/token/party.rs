@@ -58,7 +58,9 @@ pub(super) fn party(
     Ok(Party {
         issuer: issuer.alias.clone(),
         issuer_id: issuer.id.clone(),
-        subject: subject.parse().map_err(|_| malformed("sub", "is not a usable subject"))?,
+        subject: subject
+            .parse()
+            .map_err(|_| malformed("sub", "is not a usable subject"))?,
         token_type: expectation.token_type.clone(),
         expires_at,
         scope: scope(issuer, claims)?,
@@ -66,7 +68,9 @@ pub(super) fn party(
         audience: audience.map(|list| list.into_iter().map(Arc::from).collect()),
         client_id: client_id.map(Arc::from),
         acr: claims.string("acr")?.map(Arc::from),
-        amr: claims.strings("amr")?.map(|list| list.into_iter().map(Arc::from).collect()),
+        amr: claims
+            .strings("amr")?
+            .map(|list| list.into_iter().map(Arc::from).collect()),
         auth_time: claims.date("auth_time")?,
         token_id: claims.string("jti")?.map(str::to_owned),
         claims: declared(issuer, claims)?,
@@ -78,7 +82,10 @@ fn missing(claim: &str) -> TokenError {
 }
 
 fn malformed(claim: &str, problem: &'static str) -> TokenError {
-    TokenError::Claim(ClaimError { claim: claim.to_owned(), problem })
+    TokenError::Claim(ClaimError {
+        claim: claim.to_owned(),
+        problem,
+    })
 }
 
 fn not_in_the_future(
@@ -97,7 +104,9 @@ fn not_in_the_future(
 fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'_>) -> bool {
     match rule {
         AudienceRule::Any => true,
-        AudienceRule::Client => audience.iter().any(|name| expectation.client_names.contains(*name)),
+        AudienceRule::Client => audience
+            .iter()
+            .any(|name| expectation.client_names.contains(*name)),
         AudienceRule::Own => audience.contains(&expectation.own.as_str()),
         AudienceRule::OneOf(names) => audience.iter().any(|name| names.contains(*name)),
     }
@@ -105,7 +114,9 @@ fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'
 
 /// The scope claim: one string with spaces (RFC 8693 §4.2), or an array of tokens as some issuers write it.
 fn scope(issuer: &TrustedIssuer, claims: &Claims) -> Result<Option<Scopes>, TokenError> {
-    let Some(name) = &issuer.scope_claim else { return Ok(None) };
+    let Some(name) = &issuer.scope_claim else {
+        return Ok(None);
+    };
     let value = match claims.at(&format!("/{}", name.replace('~', "~0").replace('/', "~1"))) {
         None => return Ok(None),
         Some(value) => value,
@@ -114,7 +125,9 @@ fn scope(issuer: &TrustedIssuer, claims: &Claims) -> Result<Option<Scopes>, Toke
         serde_json::Value::String(text) => text.parse().ok(),
         other => strings(other).and_then(|tokens| Scopes::from_tokens(tokens).ok()),
     };
-    scopes.map(Some).ok_or_else(|| malformed(name, "is not a scope"))
+    scopes
+        .map(Some)
+        .ok_or_else(|| malformed(name, "is not a scope"))
 }
 
 /// The declared claims. A required one that is missing, or one of the wrong type, refuses the token.

@@ -1,0 +1,93 @@
+//! `cambist keys new` and `cambist secret new`.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::{COULD_NOT, GOOD, complain, say};
+use crate::client::SaltedHash;
+use crate::jose::{Algorithm, SigningKey, base64url, random};
+use crate::oauth::secret::Secret;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Make a signing key: PKCS#8 PEM, on standard output or in a new file that only you can read.
+    New {
+        /// ES256, ES384, EdDSA or RS256.
+        #[arg(long, default_value = "ES256")]
+        alg: Algorithm,
+        /// The file to make; it must not be there yet.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Secrets {
+    /// Draw a client secret and print it once, with the hash that belongs in cambist.yaml.
+    New,
+}
+
+pub(super) fn keys(verb: &Keys) -> u8 {
+    let Keys::New { alg, out } = verb;
+    let pem = match SigningKey::generate_pem(*alg) {
+        Ok(pem) => pem,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let Some(path) = out else {
+        say(&pem);
+        return GOOD;
+    };
+    match write_private(path, pem.as_bytes()) {
+        Ok(()) => {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            say(&format!(
+                "wrote {}\nin cambist.yaml, with the file beside it:  keys: [ {{ file: {name} }} ]\n",
+                path.display()
+            ));
+            GOOD
+        }
+        Err(error) => failed(&format!("cannot write {}: {error}", path.display())),
+    }
+}
+
+pub(super) fn secret(verb: &Secrets) -> u8 {
+    let Secrets::New = verb;
+    let made = random::<32>()
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| {
+            let secret = Secret::new(base64url::encode(bytes));
+            let hash = SaltedHash::new(&secret).map_err(|error| error.to_string())?;
+            Ok((secret, hash))
+        });
+    match made {
+        Ok((secret, hash)) => {
+            say(&format!(
+                "secret:        {}\nsecret_sha256: \"{hash}\"\n",
+                secret.expose()
+            ));
+            GOOD
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &str) -> u8 {
+    complain(&format!("error: {error}\n"));
+    COULD_NOT
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

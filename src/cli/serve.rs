@@ -1,0 +1,118 @@
+//! `cambist serve DIR`.
+
+use super::{
+    COULD_NOT, Directory, GOOD, LogFormat, complain, complain_about, complain_about_load, runtime,
+    start_logs,
+};
+use crate::clock::Clock;
+use crate::reload::ReloadOutcome;
+use crate::reload::watch::Settle;
+use crate::run::{Options, Running, StartError};
+
+/// Serve a configuration directory until told to stop.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    directory: Directory,
+    /// How logs are written.
+    #[arg(long, value_enum, default_value = "auto")]
+    log_format: LogFormat,
+}
+
+pub(super) fn run(verb: &Serve) -> u8 {
+    start_logs(verb.log_format);
+    match runtime() {
+        Ok(runtime) => runtime.block_on(serve(verb)),
+        Err(code) => code,
+    }
+}
+
+async fn serve(verb: &Serve) -> u8 {
+    let options = Options {
+        clock: Clock::system(),
+        audit: None,
+        settle: Some(Settle::default()),
+        tell: Box::new(log_reload),
+    };
+    let running = match Running::start(&verb.directory.dir, options).await {
+        Ok(running) => running,
+        Err(error) => {
+            complain_about_start(&error);
+            return COULD_NOT;
+        }
+    };
+    let snapshot = running.gateway.live.load();
+    complain_about(&snapshot.warnings, &snapshot.sources);
+    tracing::info!(
+        token_endpoint = %format!("http://{}{}", running.address, snapshot.realm.token_path),
+        admin = %format!("http://{}", running.admin),
+        issuer = %snapshot.realm.issuer,
+        config = %snapshot.hash,
+        "serving"
+    );
+    drop(snapshot);
+    stop_signal().await;
+    tracing::info!("stopping: finishing what is in flight");
+    running.stop().await;
+    GOOD
+}
+
+/// Why nothing started, with findings where files are at fault.
+pub(super) fn complain_about_start(error: &StartError) {
+    if let StartError::Config(load) = error {
+        complain_about_load(load);
+    }
+    complain(&format!("error: {error}\n"));
+    match error {
+        StartError::Bind { source, key, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            complain(&format!(
+                "help: another process has this address; stop it, or change `{key}`\n"
+            ));
+        }
+        StartError::Audit(_) => {
+            complain("help: see `audit:` in cambist.yaml; no token leaves without its record\n")
+        }
+        _ => {}
+    }
+}
+
+/// SIGTERM, or Ctrl-C.
+pub(super) async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+fn log_reload(outcome: &ReloadOutcome) {
+    match outcome {
+        ReloadOutcome::Applied(snapshot) => {
+            let (rules, denies) = snapshot.realm.policies.counts();
+            tracing::info!(config = %snapshot.hash, rules, denies, "the new configuration is live");
+            for warning in snapshot.warnings.sorted() {
+                tracing::warn!("{}", warning.one_line(&snapshot.sources));
+            }
+        }
+        ReloadOutcome::Unchanged => tracing::info!("what is on disk is what runs"),
+        ReloadOutcome::Rejected(error) => {
+            for finding in error.diagnostics.sorted() {
+                tracing::error!("{}", finding.one_line(&error.sources));
+            }
+            tracing::error!("the new configuration was rejected; the old one keeps serving");
+        }
+        ReloadOutcome::NeedsRestart(fields) => {
+            tracing::warn!(
+                "the new configuration needs a restart ({}); the old one keeps serving",
+                fields.join(", ")
+            );
+        }
+    }
+}
