@@ -215,18 +215,41 @@ impl FromIterator<Diagnostic> for Diagnostics {
 
 /// The text of files, for excerpts and line numbers. Files that hold secrets are never added.
 #[derive(Clone, Debug, Default)]
-pub struct SourceText(BTreeMap<Arc<str>, Arc<str>>);
+pub struct SourceText {
+    files: BTreeMap<Arc<str>, Arc<str>>,
+    /// The directory that the files' names are relative to, as the user gave it.
+    directory: String,
+}
 
 impl SourceText {
+    /// No files yet, in a directory.
+    #[must_use]
+    pub fn of_directory(directory: &std::path::Path) -> Self {
+        Self {
+            files: BTreeMap::new(),
+            directory: directory.display().to_string(),
+        }
+    }
+
+    /// A file's name for people: with its directory, so that it can be opened from here.
+    #[must_use]
+    pub fn shown(&self, file: &str) -> String {
+        if self.directory.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{}/{file}", self.directory.trim_end_matches('/'))
+        }
+    }
+
     /// Adds a file.
     pub fn insert(&mut self, file: Arc<str>, text: Arc<str>) {
-        self.0.insert(file, text);
+        self.files.insert(file, text);
     }
 
     /// A file's text.
     #[must_use]
     pub fn text(&self, file: &str) -> Option<&str> {
-        self.0.get(file).map(|text| &**text)
+        self.files.get(file).map(|text| &**text)
     }
 
     /// The line and column (both from 1, the column in characters) where a span starts.

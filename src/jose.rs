@@ -104,7 +104,7 @@ impl fmt::Display for Algorithm {
 
 /// The name is not one of [`Algorithm::ALL`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not a supported signature algorithm")]
+#[error("is not a supported signature algorithm")]
 pub struct UnknownAlgorithm;
 
 impl FromStr for Algorithm {

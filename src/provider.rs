@@ -130,12 +130,13 @@ pub fn factory(kind: &str) -> Option<&'static ProviderFactory> {
         .copied()
 }
 
-/// Builds a processor from its configuration; `section` has the kind's defaults merged in.
+/// Builds a processor from its configuration; `section` has the kind's defaults merged in. Without
+/// material (the realm's keys or issuer are at fault) what needs none is checked all the same.
 pub fn processor(
     id: ProcessorId,
     factory: &'static ProviderFactory,
     mut section: Section,
-    material: &Material<'_>,
+    material: Option<&Material<'_>>,
     problems: &mut Diagnostics,
 ) -> Option<Processor> {
     let span = section.span.clone();
@@ -151,7 +152,7 @@ pub fn processor(
         );
         problems.push(Diagnostic::error("E1006", message).at(&span));
     }
-    let provider = (factory.build)(&mut section, material, problems);
+    let provider = (factory.build)(&mut section, material?, problems);
     section.finish(problems);
     let schema = ProcessorSchema {
         accepts: factory.capabilities.accepts.to_vec(),

@@ -251,6 +251,16 @@ impl Node {
         }
     }
 
+    /// The same, with the key as its place: findings about what is missing belong there, not to the
+    /// whole block.
+    pub fn section_of(self, key: &Key, problems: &mut Diagnostics) -> Option<Section> {
+        let section = self.section(problems)?;
+        Some(Section {
+            span: key.span.clone(),
+            ..section
+        })
+    }
+
     /// The node as text.
     pub fn text(&self, problems: &mut Diagnostics) -> Option<Arc<str>> {
         match &self.value {
@@ -304,15 +314,19 @@ pub struct Section {
 impl Section {
     /// Takes a key's value, if it is there and not null.
     pub fn take(&mut self, name: &'static str) -> Option<Node> {
+        self.take_entry(name).map(|(_, node)| node)
+    }
+
+    fn take_entry(&mut self, name: &'static str) -> Option<(Key, Node)> {
         self.known.push(name);
         let index = self
             .entries
             .iter()
             .position(|(key, _)| &*key.name == name)?;
-        let (_, node) = self.entries.remove(index);
+        let (key, node) = self.entries.remove(index);
         match node.value {
             Value::Null => None,
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => Some(node),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => Some((key, node)),
         }
     }
 
@@ -337,7 +351,8 @@ impl Section {
 
     /// Takes a nested mapping.
     pub fn section(&mut self, name: &'static str, problems: &mut Diagnostics) -> Option<Self> {
-        self.take(name)?.section(problems)
+        let (key, node) = self.take_entry(name)?;
+        node.section_of(&key, problems)
     }
 
     /// Takes `true` or `false`; absent is `false`.

@@ -40,7 +40,7 @@ pub(super) fn clients(
         let Some(id) = crate::section::name::<ClientId>(&key, problems) else {
             continue;
         };
-        let Some(mut section) = node.section(problems) else {
+        let Some(mut section) = node.section_of(&key, problems) else {
             continue;
         };
         let mut own: BTreeSet<Arc<str>> = [Arc::clone(&key.name)].into();

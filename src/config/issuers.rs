@@ -61,7 +61,7 @@ pub(super) fn issuers(
     let mut own_section = None;
     for (key, node) in entries {
         if &*key.name == "self" {
-            own_section = node.section(reader.problems);
+            own_section = node.section_of(&key, reader.problems);
             continue;
         }
         all.extend(
@@ -145,7 +145,7 @@ impl Reader<'_> {
 
     fn issuer(&mut self, key: &Key, node: Node) -> Option<(TrustedIssuer, Option<bool>)> {
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
-        let mut section = node.section(self.problems)?;
+        let mut section = node.section_of(key, self.problems)?;
         let span = section.span.clone();
         let id = section
             .require("issuer", self.problems)
@@ -510,7 +510,7 @@ impl Reader<'_> {
             let mut pointer = format!("/{name}");
             let mut separators = ":/".to_owned();
             let ty = if let Value::Map(_) = node.value {
-                let Some(mut details) = node.section(self.problems) else {
+                let Some(mut details) = node.section_of(&key, self.problems) else {
                     continue;
                 };
                 let ty = details

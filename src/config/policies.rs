@@ -1,9 +1,11 @@
 //! `policies:`: the policy files, parsed, checked, and bound to the realm's processors.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Sources;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::jose::sha256;
 use crate::policy::schema::Schema;
 use crate::policy::syntax::ast::File;
 use crate::policy::{self, PolicySet};
@@ -40,6 +42,7 @@ pub(super) fn files(
             }
         }
     }
+    manifest(&names, sources, problems);
     let mut files = Vec::new();
     for name in &names {
         let Some(text) = sources.text(name, None, problems) else {
@@ -51,6 +54,59 @@ pub(super) fn files(
         }
     }
     files
+}
+
+/// Where this file stands beside the others (`sha256sum *.policy > policies.sha256`), every policy file
+/// must be in it with its hash, and every file in it must be loaded: a set that is only half written is
+/// never taken, however sound it looks.
+const MANIFEST: &str = "policies.sha256";
+
+fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics) {
+    if !sources.path(MANIFEST).exists() {
+        return;
+    }
+    let Some(text) = sources.text(MANIFEST, None, problems) else {
+        return;
+    };
+    let file: Arc<str> = Arc::from(MANIFEST);
+    let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let span = Span::new(&file, start..start + line.trim_end().len());
+        start += line.len();
+        let Some((hash, name)) = line.trim_end().split_once(' ') else {
+            let message = "this line is not `HASH  NAME` as sha256sum writes it";
+            problems.push(Diagnostic::error("E1016", message).at(&span));
+            continue;
+        };
+        let name = name.trim_start_matches([' ', '*']);
+        listed.insert(name, hash);
+        if !names.iter().any(|loaded| loaded == name) {
+            let message = format!("`{name}` is in the manifest, but not loaded");
+            problems.push(Diagnostic::error("E1016", message).at(&span));
+        }
+    }
+    let whole = Span::new(&file, 0..0);
+    for name in names {
+        let Some(bytes) = sources.bytes(name, None, problems) else {
+            continue;
+        };
+        let hash: String = sha256(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let message = match listed.get(name.as_str()) {
+            None => format!("`{name}` is not in the manifest"),
+            Some(wanted) if *wanted != hash => format!(
+                "`{name}` is not the file that the manifest names: it is half written, or the manifest is old"
+            ),
+            Some(_) => continue,
+        };
+        let problem = Diagnostic::error("E1016", message).at(&whole);
+        problems.push(
+            problem.help("write the files first, then `sha256sum *.policy > policies.sha256`"),
+        );
+    }
 }
 
 /// Checks the files and replaces the processors' names with the processors.

@@ -233,7 +233,7 @@ fn defaults(root: &mut Section, problems: &mut Diagnostics) -> BTreeMap<&'static
     for (key, node) in section.into_entries() {
         match provider::factory(&key.name) {
             Some(factory) => {
-                if let Some(section) = node.section(problems) {
+                if let Some(section) = node.section_of(&key, problems) {
                     out.insert(factory.kind, section);
                 }
             }
@@ -355,11 +355,12 @@ fn own_issuer(root: &mut Section, problems: &mut Diagnostics) -> Option<(Issuer,
     let loopback = uri.scheme() == "http" && uri.authority().is_some_and(is_loopback);
     if (uri.scheme() != "https" && !loopback) || uri.has_query() || !uri.is_canonical() {
         let message = "our issuer identifier must be a canonical `https` URI without a query (RFC 8414 section 2)";
-        problems.push(
-            Diagnostic::error("E1006", message)
-                .at(&node.span)
-                .help(format!("write `{}`", uri.canonical())),
-        );
+        let problem = Diagnostic::error("E1006", message).at(&node.span);
+        problems.push(match uri.is_canonical() {
+            true => problem
+                .help("it is only a name: the listener may still speak plain HTTP on loopback"),
+            false => problem.help(format!("write `{}`", uri.canonical())),
+        });
         return None;
     }
     Some((issuer, uri))
@@ -429,7 +430,7 @@ fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry
         return registry;
     };
     for (key, node) in section.into_entries() {
-        let Some(mut entry) = node.section(problems) else {
+        let Some(mut entry) = node.section_of(&key, problems) else {
             continue;
         };
         let under_node = entry.require("under", problems);
@@ -480,17 +481,13 @@ fn processors(
 ) -> ProcessorSet {
     let mut set = ProcessorSet::new();
     let mut used: BTreeSet<&str> = BTreeSet::new();
-    let Some(material) = material else {
-        root.take("processors");
-        return set;
-    };
     let entries = root
         .section("processors", problems)
         .map(Section::into_entries)
         .unwrap_or_default();
     for (key, node) in entries {
         let id = crate::section::name::<ProcessorId>(&key, problems);
-        let Some(mut section) = node.section(problems) else {
+        let Some(mut section) = node.section_of(&key, problems) else {
             continue;
         };
         let Some(kind_node) = section.require("provider", problems) else {

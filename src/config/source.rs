@@ -25,7 +25,7 @@ impl Sources {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            text: SourceText::default(),
+            text: SourceText::of_directory(dir),
             hashes: BTreeMap::new(),
         }
     }

@@ -53,7 +53,9 @@ impl Diagnostic {
             let mark = AnnotationKind::Primary
                 .span(clamp(source, span))
                 .label(self.label.as_deref());
-            let mut snippet = Snippet::source(source).path(&*span.file).annotation(mark);
+            let mut snippet = Snippet::source(source)
+                .path(sources.shown(&span.file))
+                .annotation(mark);
             for (other, label) in self
                 .related
                 .iter()
@@ -75,8 +77,11 @@ impl Diagnostic {
                     let mark = AnnotationKind::Context
                         .span(clamp(source, other))
                         .label(label.as_str());
-                    group =
-                        group.element(Snippet::source(source).path(&*other.file).annotation(mark));
+                    group = group.element(
+                        Snippet::source(source)
+                            .path(sources.shown(&other.file))
+                            .annotation(mark),
+                    );
                 }
             }
         }
@@ -99,8 +104,10 @@ impl Diagnostic {
             .as_ref()
             .map(|span| (span, sources.line_column(span)))
         {
-            Some((span, Some((line, column)))) => format!("{}:{line}:{column}: ", span.file),
-            Some((span, None)) => format!("{}: ", span.file),
+            Some((span, Some((line, column)))) => {
+                format!("{}:{line}:{column}: ", sources.shown(&span.file))
+            }
+            Some((span, None)) => format!("{}: ", sources.shown(&span.file)),
             None => String::new(),
         };
         format!(
@@ -116,7 +123,7 @@ impl Diagnostic {
     pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
         let place = self.span.as_ref().map(|span| {
             let (line, column) = sources.line_column(span).unwrap_or((0, 0));
-            serde_json::json!({ "file": &*span.file, "line": line, "column": column })
+            serde_json::json!({ "file": sources.shown(&span.file), "line": line, "column": column })
         });
         serde_json::json!({
             "code": self.code,

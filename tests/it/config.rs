@@ -1,0 +1,137 @@
+//! Directories → findings. A case is one file in `tests/data/config`: files under `-- NAME` lines, a
+//! line of dashes, and what a load says. `{sample}` in a case stands for the shipped file of that name.
+//! `UPDATE_GOLDEN=1 cargo test` rewrites what is behind the dashes.
+
+use std::fs;
+use std::path::Path;
+
+use cambist::clock::Clock;
+use cambist::config;
+use cambist::diagnostic::Style;
+use cambist::services::Services;
+
+const DASHES: &str = "\n----------\n";
+
+fn load(dir: &Path) -> String {
+    let services = Services::new(Clock::system()).unwrap();
+    let said = match config::load(dir, &services, None) {
+        Ok(snapshot) => {
+            let (rules, denies) = snapshot.realm.policies.counts();
+            let warnings = snapshot.warnings.render(&snapshot.sources, Style::Plain);
+            format!("{warnings}ok: rules {rules}, denies {denies}\n")
+        }
+        Err(error) => error.diagnostics.render(&error.sources, Style::Plain),
+    };
+    said.replace(&format!("{}/", dir.display()), "")
+        .trim_end()
+        .to_owned()
+        + "\n"
+}
+
+fn write_files(dir: &Path, input: &str) {
+    let mut name: Option<&str> = None;
+    let mut text = String::new();
+    let flush = |name: Option<&str>, text: &str| {
+        if let Some(name) = name {
+            let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("policies")
+                .join(name);
+            let text = if text.contains("{sample}") {
+                text.replace("{sample}\n", &fs::read_to_string(shipped).unwrap())
+            } else {
+                text.to_owned()
+            };
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    };
+    for line in input.lines() {
+        if let Some(next) = line.strip_prefix("-- ") {
+            flush(name, &text);
+            (name, text) = (Some(next), String::new());
+        } else {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    flush(name, &text);
+}
+
+#[test]
+fn every_case_says_what_it_should() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config");
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for entry in fs::read_dir(cases).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let (input, expected) = text.split_once(DASHES).unwrap_or((text.trim_end(), ""));
+        let dir = tempfile::tempdir().unwrap();
+        write_files(dir.path(), input);
+        let said = load(dir.path());
+        count += 1;
+        if update {
+            fs::write(&path, format!("{input}{DASHES}{said}")).unwrap();
+        } else if said != expected || expected.is_empty() {
+            wrong.push(format!(
+                "{}\nexpected:\n{expected}\nsaid:\n{said}",
+                path.display()
+            ));
+        }
+    }
+    assert!(count >= 30, "only {count} cases were found");
+    assert!(
+        wrong.is_empty(),
+        "{} cases differ\n{}",
+        wrong.len(),
+        wrong.join("\n\n")
+    );
+}
+
+#[test]
+fn files_that_are_none_are_refused_and_never_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("cambist.yaml")).unwrap();
+    assert!(load(dir.path()).contains("E1007"));
+    fs::remove_dir(dir.path().join("cambist.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("cambist.yaml")).unwrap();
+    assert!(load(dir.path()).contains("not a regular file"));
+    fs::remove_file(dir.path().join("cambist.yaml")).unwrap();
+    std::os::unix::fs::symlink("cambist.yaml", dir.path().join("cambist.yaml")).unwrap();
+    assert!(load(dir.path()).contains("E1007"));
+    fs::remove_file(dir.path().join("cambist.yaml")).unwrap();
+    assert!(load(dir.path()).contains("there is no such file"));
+    fs::write(dir.path().join("cambist.yaml"), b"issuer: \xff\n").unwrap();
+    assert!(load(dir.path()).contains("not UTF-8"));
+}
+
+#[test]
+fn a_load_is_the_same_whatever_the_order_of_files() {
+    let services = Services::new(Clock::system()).unwrap();
+    let sample = include_str!("../../policies/cambist.yaml");
+    let rule = |module: &str| {
+        include_str!("../../policies/main.policy")
+            .replace("module main", &format!("module {module}"))
+    };
+    let mut hashes = Vec::new();
+    for names in [["a.policy", "b.policy"], ["b.policy", "a.policy"]] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cambist.yaml"), sample).unwrap();
+        for name in names {
+            fs::write(dir.path().join(name), rule(&name.replace(".policy", ""))).unwrap();
+        }
+        let snapshot = config::load(dir.path(), &services, None).unwrap();
+        assert_eq!(snapshot.realm.policies.counts(), (2, 2));
+        let ids: Vec<String> = snapshot
+            .realm
+            .policies
+            .rules()
+            .iter()
+            .map(|rule| rule.id.to_string())
+            .collect();
+        hashes.push(ids);
+    }
+    assert_eq!(hashes[0], hashes[1]);
+}
