@@ -97,17 +97,19 @@ pub async fn run(
     let files = |gateway: &Gateway| gateway.live.load().files.clone();
     let mut watch = Watch::start(&files(&gateway), settle);
     let mut rejected: Option<String> = None;
+    // What changed between the first load and the first watch would be seen by nobody else.
+    let mut cause = Cause::Poll;
     loop {
         gateway.live.note_watch(match watch.state() {
             WatchState::Events => "file events and a slow poll".to_owned(),
             WatchState::PollOnly { why } => format!("slow poll only ({why})"),
         });
-        let hint = watch.next().await;
         let (line, at) = (Arc::clone(&gateway), dir.clone());
         let outcome = match tokio::task::spawn_blocking(move || reload(&line, &at)).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(%error, "a reload did not end; what ran keeps running");
+                cause = watch.next().await.cause;
                 continue;
             }
         };
@@ -118,19 +120,20 @@ pub async fn run(
                 watched.extend(error.files.iter().cloned());
                 let again = rejected.as_ref() == Some(&error.hash);
                 rejected = Some(error.hash.clone());
-                !again || hint.cause != Cause::Poll
+                !again || cause != Cause::Poll
             }
             ReloadOutcome::Unchanged => {
-                rejected.take().is_some() || matches!(hint.cause, Cause::Signal | Cause::Asked)
+                rejected.take().is_some() || matches!(cause, Cause::Signal | Cause::Asked)
             }
             ReloadOutcome::Applied(_) | ReloadOutcome::NeedsRestart(_) => {
                 rejected = None;
-                hint.cause != Cause::Poll || matches!(outcome, ReloadOutcome::Applied(_))
+                cause != Cause::Poll || matches!(outcome, ReloadOutcome::Applied(_))
             }
         };
         watch.update(&watched);
         if news {
             tell(&outcome);
         }
+        cause = watch.next().await.cause;
     }
 }
