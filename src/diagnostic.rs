@@ -66,6 +66,8 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What to do.
     pub help: Vec<String>,
+    /// Whether to name the place without showing its line, which may hold what nobody should see.
+    pub concealed: bool,
 }
 
 impl Diagnostic {
@@ -79,6 +81,7 @@ impl Diagnostic {
             label: None,
             related: Vec::new(),
             help: Vec::new(),
+            concealed: false,
         }
     }
 
@@ -108,6 +111,13 @@ impl Diagnostic {
     #[must_use]
     pub fn related(mut self, span: &Span, label: impl Into<String>) -> Self {
         self.related.push((span.clone(), label.into()));
+        self
+    }
+
+    /// Names the place without showing its line.
+    #[must_use]
+    pub fn concealed(mut self) -> Self {
+        self.concealed = true;
         self
     }
 

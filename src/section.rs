@@ -317,6 +317,15 @@ impl Section {
         self.take_entry(name).map(|(_, node)| node)
     }
 
+    /// Takes a key that must not be there, so that no message suggests it.
+    pub fn take_forbidden(&mut self, name: &str) -> Option<Node> {
+        let index = self
+            .entries
+            .iter()
+            .position(|(key, _)| &*key.name == name)?;
+        Some(self.entries.remove(index).1)
+    }
+
     fn take_entry(&mut self, name: &'static str) -> Option<(Key, Node)> {
         self.known.push(name);
         let index = self
@@ -396,12 +405,18 @@ impl Section {
         self.entries
     }
 
-    /// Reports every key that nobody took.
+    /// Reports every key that nobody took. Beside secrets, the line is not shown: a misspelled key may
+    /// have one behind it.
     pub fn finish(self, problems: &mut Diagnostics) {
         for (key, _) in &self.entries {
-            let problem =
-                Diagnostic::error("E1002", format!("unknown key `{}`", key.name)).at(&key.span);
-            problems.push(problem.suggest(&key.name, self.known.iter().copied()));
+            let problem = Diagnostic::error("E1002", format!("unknown key `{}`", key.name));
+            let problem = problem
+                .at(&key.span)
+                .suggest(&key.name, self.known.iter().copied());
+            problems.push(match self.known.contains(&"secret_file") {
+                true => problem.concealed(),
+                false => problem,
+            });
         }
     }
 }

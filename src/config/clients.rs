@@ -159,7 +159,8 @@ fn attributes(
             Some(value) => drop(out.insert(key.name, value)),
             None => {
                 problems.push(
-                    Diagnostic::error("E1004", format!("expected a {}", ty.name())).at(&node.span),
+                    Diagnostic::error("E1004", format!("expected a value of type {}", ty.name()))
+                        .at(&node.span),
                 );
             }
         }
@@ -187,6 +188,7 @@ fn auth(
     problems: &mut Diagnostics,
 ) -> BTreeMap<&'static str, Vec<SaltedHash>> {
     let mut out = BTreeMap::new();
+    let (before, _) = problems.counts();
     let span = node.span.clone();
     let Some(section) = node.section(problems) else {
         return out;
@@ -213,12 +215,12 @@ fn auth(
             .into_iter()
             .filter_map(|node| salted(node, sources, problems))
             .collect();
-        if secrets.is_empty() && !problems.has_errors() {
+        if secrets.is_empty() && problems.counts().0 == before {
             problems.push(Diagnostic::error("E1005", "this method has no secret").at(&at));
         }
         out.insert(method.name, secrets);
     }
-    if out.is_empty() && !problems.has_errors() {
+    if out.is_empty() && problems.counts().0 == before {
         let problem =
             Diagnostic::error("E1005", "this client has no authentication method").at(&span);
         problems.push(
@@ -265,7 +267,7 @@ fn salted(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Opti
         (None, Found::Broken) => None,
         _ => {
             let message = "give one of `secret_sha256`, `secret_file` and `secret_env`";
-            problems.push(Diagnostic::error("E1005", message).at(&span));
+            problems.push(Diagnostic::error("E1005", message).at(&span).concealed());
             None
         }
     }
@@ -287,7 +289,7 @@ pub(super) fn secret_from(
     sources: &mut Sources,
     problems: &mut Diagnostics,
 ) -> Found {
-    if let Some(node) = section.take("secret") {
+    if let Some(node) = section.take_forbidden("secret") {
         let problem =
             Diagnostic::error("E1006", "a secret does not belong in this file").at(&node.span);
         problems.push(problem.help("use `secret_file: PATH` or `secret_env: NAME`"));

@@ -144,6 +144,7 @@ impl Reader<'_> {
     }
 
     fn issuer(&mut self, key: &Key, node: Node) -> Option<(TrustedIssuer, Option<bool>)> {
+        let (before, _) = self.problems.counts();
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
         let mut section = node.section_of(key, self.problems)?;
         let span = section.span.clone();
@@ -194,7 +195,7 @@ impl Reader<'_> {
             Some((seconds, node.span))
         });
         section.finish(self.problems);
-        if keys.is_none() && introspection.is_none() && !self.problems.has_errors() {
+        if keys.is_none() && introspection.is_none() && self.problems.counts().0 == before {
             let problem =
                 Diagnostic::error("E1005", "this issuer's tokens cannot be verified").at(&span);
             self.problems
@@ -402,6 +403,7 @@ impl Reader<'_> {
             );
         };
         let span = node.span.clone();
+        let (before, _) = self.problems.counts();
         let named: Vec<(Arc<str>, Span, Option<Node>)> = match node.value {
             Value::Map(entries) => entries
                 .into_iter()
@@ -427,7 +429,7 @@ impl Reader<'_> {
             let typ = details.and_then(|node| self.typ(node)).unwrap_or(default);
             accepts.push(AcceptedType { token_type, typ });
         }
-        if accepts.is_empty() && !self.problems.has_errors() {
+        if accepts.is_empty() && self.problems.counts().0 == before {
             self.report(
                 "E1005",
                 "an issuer must give tokens of one type at least",

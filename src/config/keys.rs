@@ -17,11 +17,12 @@ pub(super) fn signing_keys(
 ) -> Option<SigningKeys> {
     let node = root.require("keys", problems)?;
     let span = node.span.clone();
+    let (before, _) = problems.counts();
     let mut keys = Vec::new();
     for node in node.list() {
         keys.extend(key(node, settings, sources, current, &keys, problems));
     }
-    if problems.has_errors() {
+    if problems.counts().0 > before {
         return None;
     }
     SigningKeys::new(keys)

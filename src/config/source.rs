@@ -51,9 +51,8 @@ impl Sources {
             ));
             return None;
         };
-        let text: Arc<str> = Arc::from(text);
-        self.text.insert(Arc::from(name), Arc::clone(&text));
-        Some(text)
+        self.text.insert(Arc::from(name), Arc::from(mask(&text)));
+        Some(Arc::from(text))
     }
 
     /// Reads a file that holds a secret in one line; the line's end is not part of it.
@@ -202,6 +201,65 @@ impl Sources {
     }
 }
 
+/// The text with every value of a `secret…:` key starred out, for excerpts. Such a value does not belong
+/// in the file, and the finding that says so must not spread it. Byte positions stay what they were.
+fn mask(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for (at, key) in text.match_indices("secret") {
+        let rest = text.get(at + key.len()..).unwrap_or_default();
+        let word = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
+        let (name, tail) = rest.split_at(word);
+        let tail = tail.trim_start_matches(['"', '\'', ' ']);
+        let Some(value) = tail
+            .strip_prefix(':')
+            .map(|value| value.trim_start_matches(' '))
+        else {
+            continue;
+        };
+        // A mapping under a method's name (`client_secret_basic: { … }`) is searched, not hidden.
+        let nested = value.trim_start_matches(['[', ' ']).starts_with('{');
+        if matches!(name, "_file" | "_env") || nested {
+            continue;
+        }
+        let start = text.len() - value.len();
+        let line_start = text
+            .get(..at)
+            .unwrap_or_default()
+            .rfind('\n')
+            .map_or(0, |line| line + 1);
+        let stars = value_length(value, at - line_start);
+        if let Some(hidden) = bytes.get_mut(start..start + stars) {
+            hidden
+                .iter_mut()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .for_each(|byte| *byte = b'*');
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// How long a YAML scalar is: quoted, a block of deeper lines, or up to where flow or line end it.
+fn value_length(value: &str, indent: usize) -> usize {
+    match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => value
+            .get(1..)
+            .and_then(|rest| rest.find(quote))
+            .map_or(value.len(), |end| end + 2),
+        Some('|' | '>') => {
+            let deeper = |line: &&str| {
+                line.trim().is_empty() || line.len() - line.trim_start().len() > indent
+            };
+            let mut lines = value.split_inclusive('\n');
+            let first = lines.next().map_or(0, str::len);
+            first + lines.take_while(deeper).map(str::len).sum::<usize>()
+        }
+        Some('[') => value.find(']').unwrap_or(value.len()),
+        _ => value.find([',', '}', '\n']).unwrap_or(value.len()),
+    }
+}
+
 fn place(diagnostic: Diagnostic, at: Option<&Span>) -> Diagnostic {
     match at {
         Some(span) => diagnostic.at(span),
@@ -232,5 +290,42 @@ fn reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_never_show_what_stands_behind_a_secret_key() {
+        for (text, shown) in [
+            (
+                "a: { secret: hunter2, b: 1 }",
+                "a: { secret: *******, b: 1 }",
+            ),
+            ("secret: \"a, b\" # c\nd: 1", "secret: *** ** # c\nd: 1"),
+            ("\"secret\" : x\n", "\"secret\" : *\n"),
+            (
+                "  secret: |\n    hunter2\n    é\n  b: 1\n",
+                "  secret: *\n    *******\n    **\n  b: 1\n",
+            ),
+            ("client_secret: x", "client_secret: *"),
+            ("secret_file: a.txt", "secret_file: a.txt"),
+            ("secret_sha256: abc", "secret_sha256: ***"),
+            (
+                "client_secret_basic: { secret: x }",
+                "client_secret_basic: { secret: * }",
+            ),
+            (
+                "client_secret_post: [ { secret: x } ]",
+                "client_secret_post: [ { secret: * } ]",
+            ),
+            ("secret: [x, y]", "secret: *** *]"),
+            ("# the secret of it", "# the secret of it"),
+        ] {
+            assert_eq!(mask(text), shown);
+            assert_eq!(mask(text).len(), text.len());
+        }
     }
 }

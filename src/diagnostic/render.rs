@@ -1,6 +1,6 @@
 //! Findings as text with excerpts, as one line each, and as JSON.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::ops::Range;
 
 use super::{Diagnostic, Diagnostics, Severity, SourceText, Span};
@@ -45,45 +45,11 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
-        if let Some((span, source)) = self
-            .span
-            .as_ref()
-            .and_then(|span| Some((span, sources.text(&span.file)?)))
-        {
-            let mark = AnnotationKind::Primary
-                .span(clamp(source, span))
-                .label(self.label.as_deref());
-            let mut snippet = Snippet::source(source)
-                .path(sources.shown(&span.file))
-                .annotation(mark);
-            for (other, label) in self
-                .related
-                .iter()
-                .filter(|(other, _)| other.file == span.file)
-            {
-                snippet = snippet.annotation(
-                    AnnotationKind::Context
-                        .span(clamp(source, other))
-                        .label(label.as_str()),
-                );
-            }
-            group = group.element(snippet);
-            for (other, label) in self
-                .related
-                .iter()
-                .filter(|(other, _)| other.file != span.file)
-            {
-                if let Some(source) = sources.text(&other.file) {
-                    let mark = AnnotationKind::Context
-                        .span(clamp(source, other))
-                        .label(label.as_str());
-                    group = group.element(
-                        Snippet::source(source)
-                            .path(sources.shown(&other.file))
-                            .annotation(mark),
-                    );
-                }
-            }
+        if let Some(span) = &self.span {
+            group = match sources.text(&span.file).filter(|_| !self.concealed) {
+                Some(source) => self.excerpts(group, sources, span, source),
+                None => group.element(origin(sources, span)),
+            };
         }
         for help in &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -94,6 +60,45 @@ impl Diagnostic {
         };
         let report: &[Group<'_>] = &[group];
         renderer.render(report)
+    }
+
+    fn excerpts<'a>(
+        &'a self,
+        mut group: Group<'a>,
+        sources: &'a SourceText,
+        span: &Span,
+        source: &'a str,
+    ) -> Group<'a> {
+        let context = |source, span: &Span, label: &'a str| {
+            AnnotationKind::Context
+                .span(clamp(source, span))
+                .label(label)
+        };
+        let mark = AnnotationKind::Primary
+            .span(clamp(source, span))
+            .label(self.label.as_deref());
+        let mut snippet = Snippet::source(source)
+            .path(sources.shown(&span.file))
+            .annotation(mark);
+        let (here, elsewhere): (Vec<_>, Vec<_>) = self
+            .related
+            .iter()
+            .partition(|(other, _)| other.file == span.file);
+        for (other, label) in here {
+            snippet = snippet.annotation(context(source, other, label));
+        }
+        group = group.element(snippet);
+        for (other, label) in elsewhere {
+            if let Some(source) = sources.text(&other.file) {
+                let path = sources.shown(&other.file);
+                group = group.element(
+                    Snippet::source(source)
+                        .path(path)
+                        .annotation(context(source, other, label)),
+                );
+            }
+        }
+        group
     }
 
     /// `file:line:column: error[E0204]: message`.
@@ -144,6 +149,15 @@ impl Severity {
             Self::Error => "error",
             Self::Warning => "warning",
         }
+    }
+}
+
+/// A place without its line.
+fn origin<'a>(sources: &SourceText, span: &Span) -> Origin<'a> {
+    let origin = Origin::path(sources.shown(&span.file));
+    match sources.line_column(span) {
+        Some((line, column)) => origin.line(line).char_column(column),
+        None => origin,
     }
 }
 
