@@ -148,13 +148,13 @@ fn from_audit(verb: &Explain, id: &str, snapshot: &Snapshot) -> Result<Map<Strin
     };
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let records = text
+    let mut records = text
         .lines()
+        .rev()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mine = |record: &Value| record.get("request_id").and_then(Value::as_str) == Some(id);
     let record = records
-        .filter(mine)
-        .last()
+        .find(mine)
         .ok_or_else(|| format!("{} has no request `{id}`", path.display()))?;
     let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
     let recorded = format!("{} {} {}", text("outcome"), text("error"), text("detail"));

@@ -112,11 +112,8 @@ impl Explanation {
             for (line, text) in rule.lines.iter().zip(&texts) {
                 let mark = if line.holds { '✓' } else { '✗' };
                 let padding = " ".repeat(width.saturating_sub(text.chars().count()));
-                out.push_str(
-                    &format!("    {mark} {text}{padding}  {}", values(line))
-                        .trim_end()
-                        .to_owned(),
-                );
+                let shown = format!("    {mark} {text}{padding}  {}", values(line));
+                out.push_str(shown.trim_end());
                 out.push('\n');
             }
         }
