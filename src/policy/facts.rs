@@ -300,19 +300,23 @@ impl Reader<'_> {
             resources: Vec::new(),
             audiences: self.set("audience").unwrap_or_default(),
         };
-        let resources = self
-            .facts
-            .get("resource")
-            .map(|value| strings(value).unwrap_or_default());
-        for text in resources.unwrap_or_default() {
+        let resources = self.facts.get("resource").map(strings);
+        if let Some(None) = resources {
+            self.wrong("resource", "a list of URIs");
+        }
+        for text in resources.flatten().unwrap_or_default() {
             match text.parse() {
                 Ok(uri) => targets.resources.push(uri),
                 Err(error) => self.problems.push(format!("`resource`: `{text}` {error}")),
             }
         }
-        let requested = self
-            .text("request.requested_token_type")
-            .and_then(|t| TokenType::from_name(&t).ok());
+        let requested = self.text("request.requested_token_type").and_then(|text| {
+            let requested = TokenType::from_name(&text).ok();
+            if requested.is_none() {
+                self.wrong("request.requested_token_type", "a token type");
+            }
+            requested
+        });
         // `scope` alone states what was asked for; a record has `request.scope` where it was sent.
         let scope = self.scopes("request.scope").or_else(|| {
             let effective = self.scopes("scope")?;
