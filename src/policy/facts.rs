@@ -175,7 +175,7 @@ impl Reader<'_> {
             if let Some(value) = self.facts.get(&path) {
                 match ty.read(value) {
                     Some(value) => drop(into.insert(Arc::clone(name), value)),
-                    None => self.wrong(&path, &format!("a {}", ty.name())),
+                    None => self.wrong(&path, &format!("of type {}", ty.name())),
                 }
             }
         }
