@@ -320,7 +320,8 @@ impl Reader<'_> {
         // `scope` alone states what was asked for; a record has `request.scope` where it was sent.
         let scope = self.scopes("request.scope").or_else(|| {
             let effective = self.scopes("scope")?;
-            (Some(&effective) != self.scopes("subject.scope").as_ref()).then_some(effective)
+            let whole = self.scopes("subject.scope").unwrap_or_default();
+            (effective != whole).then_some(effective)
         });
         RequestFacts {
             grant_type: schema.grant_types.first().copied().unwrap_or(""),

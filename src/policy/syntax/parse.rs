@@ -1,7 +1,7 @@
 //! pest's pairs → the tree. Limits stand before the parser, because a parser is no place to run out
 //! of stack: size and nesting are counted over the bytes first, pest's call limit is the second fence.
 
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
@@ -24,6 +24,10 @@ use grammar::{Grammar, Rule};
 pub const MAX_FILE: usize = 4 * 1024 * 1024;
 /// The deepest nesting of brackets.
 const MAX_NESTING: usize = 32;
+/// The longest name or path, in bytes.
+const MAX_WORD: usize = 256;
+/// The longest string, in bytes; what it may hold is limited where it is used.
+const MAX_STRING: usize = 4096;
 /// pest counts every attempt; a megabyte of ordinary rules takes a few million.
 const CALL_LIMIT: usize = 200_000_000;
 
@@ -33,14 +37,11 @@ const CALL_LIMIT: usize = 200_000_000;
 /// The first syntax error, or all mistakes in how clauses are put together.
 pub fn parse(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
     static LIMIT: Once = Once::new();
-    LIMIT.call_once(|| {
-        pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT));
-        pest::set_error_detail(true);
-    });
+    LIMIT.call_once(|| pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT)));
     check_limits(file, text)?;
     check_characters(file, text)?;
-    let mut pairs =
-        Grammar::parse(Rule::file, text).map_err(|error| explain(file, text, &error))?;
+    let mut pairs = Grammar::parse(Rule::file, text)
+        .map_err(|error| explain(file, text, &detailed(text, error)))?;
     let mut builder = Builder {
         file,
         problems: Diagnostics::default(),
@@ -59,23 +60,40 @@ fn check_limits(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
         let message = format!("the file is larger than {MAX_FILE} bytes");
         return Err(Diagnostic::error("E0101", message).at(&at(0..0)).into());
     }
+    let refused = |message: String, range| {
+        let problem = Diagnostic::error("E0101", message).at(&at(range));
+        Err(Diagnostics::from(problem))
+    };
     let (mut depth, mut in_string, mut in_comment, mut escaped) = (0_usize, false, false, false);
+    // Where the string or the word began that the byte belongs to.
+    let mut begin = 0;
     for (index, byte) in text.bytes().enumerate() {
+        let in_word = in_string || byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if in_comment || !in_word {
+            begin = index + 1;
+        } else if in_string && index - begin > MAX_STRING {
+            let message = format!("the string is longer than {MAX_STRING} bytes");
+            return refused(message, begin..begin + 1);
+        } else if !in_string && index - begin >= MAX_WORD {
+            let message = format!("the name is longer than {MAX_WORD} bytes");
+            return refused(message, begin..index);
+        }
         match byte {
             b'\n' => (in_comment, in_string, escaped) = (false, false, false),
             _ if in_comment => {}
             b'\\' if in_string => escaped = !escaped,
             b'"' if in_string && escaped => escaped = false,
-            b'"' => in_string = !in_string,
+            b'"' => {
+                in_string = !in_string;
+                begin = index + 1;
+            }
             _ if in_string => escaped = false,
             b'#' => in_comment = true,
             b'(' | b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_NESTING {
                     let message = format!("nested more than {MAX_NESTING} levels deep");
-                    return Err(Diagnostic::error("E0101", message)
-                        .at(&at(index..index + 1))
-                        .into());
+                    return refused(message, index..index + 1);
                 }
             }
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
@@ -598,6 +616,17 @@ const CLAUSES: [&str; 11] = [
     "from", "by", "to", "actor", "via", "issue", "when", "use", "because", "tell", "error",
 ];
 
+/// The same error with what was tried where. That costs more than the parse, so that only a text that
+/// failed pays for it; the switch is pest's own, for all threads.
+fn detailed(text: &str, error: pest::error::Error<Rule>) -> pest::error::Error<Rule> {
+    static SWITCH: Mutex<()> = Mutex::new(());
+    let _held = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
+    pest::set_error_detail(true);
+    let detailed = Grammar::parse(Rule::file, text).err().unwrap_or(error);
+    pest::set_error_detail(false);
+    detailed
+}
+
 /// pest's error in the words of an author.
 fn explain(file: &Arc<str>, text: &str, error: &pest::error::Error<Rule>) -> Diagnostics {
     let mut start = match error.location {
@@ -743,13 +772,14 @@ fn in_string(file: &Arc<str>, text: &str, start: usize, at: usize) -> Option<Dia
     })
 }
 
-/// The word, number or sign at the start of a text.
+/// The word, number or sign at the start of a text; of a very long one, the start.
 fn first_word(text: &str) -> &str {
     let end = text
         .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
         .unwrap_or(text.len());
     let end = end.max(text.chars().next().map_or(0, char::len_utf8));
-    text.get(..end).unwrap_or_default()
+    let shown = text.char_indices().nth(64).map_or(end, |(at, _)| at);
+    text.get(..end.min(shown)).unwrap_or_default()
 }
 
 /// The word or path at the end of a text.
