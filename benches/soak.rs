@@ -4,7 +4,13 @@
 //! exchange fails, when the idle server is over 20 MB or the loaded one over 40 MB, or when memory grows
 //! from the first quarter to the last by more than a tenth.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -26,7 +32,10 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let count = std::env::var("CAMBIST_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000);
+    let count = std::env::var("CAMBIST_SOAK")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100_000);
     let key = Arc::new(SigningKey::generate(Algorithm::ES256).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let yaml = include_str!("../policies/cambist.yaml")
@@ -35,18 +44,29 @@ fn main() {
         .replace("issuers:\n", "issuers:\n  corp: { issuer: https://corp.example.com, jwks_file: jwks.json, audience: client, scope: claim, subjects: local }\n");
     fs::write(dir.path().join("cambist.yaml"), yaml).unwrap();
     let policy = include_str!("../policies/main.policy").replace("from  op", "from  op, corp");
-    let policy = policy.replace("use   backend-token { scope", "use   backend-token { sub: subject.sub, scope");
+    let policy = policy.replace(
+        "use   backend-token { scope",
+        "use   backend-token { sub: subject.sub, scope",
+    );
     fs::write(dir.path().join("main.policy"), policy).unwrap();
     let jwks = SigningKeys::new(vec![Arc::clone(&key)]).unwrap().jwks();
     fs::write(dir.path().join("jwks.json"), jwks.to_string()).unwrap();
     let mut server = Command::new(env!("CARGO_BIN_EXE_cambist"))
-        .args(["serve", dir.path().to_str().unwrap(), "--log-format", "json"])
+        .args([
+            "serve",
+            dir.path().to_str().unwrap(),
+            "--log-format",
+            "json",
+        ])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let address = address(&mut server);
     let result = std::panic::catch_unwind(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(soak(server.id(), address, &key, count));
     });
     server.kill().unwrap();
@@ -60,11 +80,20 @@ fn main() {
 fn address(server: &mut std::process::Child) -> SocketAddr {
     let lines = BufReader::new(server.stderr.take().unwrap());
     let mut lines = lines.lines();
-    let line = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains("token_endpoint")).unwrap();
+    let line = lines
+        .by_ref()
+        .map(|line| line.unwrap())
+        .find(|line| line.contains("token_endpoint"))
+        .unwrap();
     std::thread::spawn(move || lines.for_each(drop));
     let log: serde_json::Value = serde_json::from_str(&line).unwrap();
     let url = log["fields"]["token_endpoint"].as_str().unwrap();
-    url.trim_start_matches("http://").split('/').next().unwrap().parse().unwrap()
+    url.trim_start_matches("http://")
+        .split('/')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
@@ -98,8 +127,16 @@ async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
                     stream.set_nodelay(true).unwrap();
                     let mut buffer = vec![0; 8192];
                     let mut turn = n;
-                    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                        stream.write_all(requests[turn % requests.len()].as_bytes()).await.unwrap();
+                    while left
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                            left.checked_sub(1)
+                        })
+                        .is_ok()
+                    {
+                        stream
+                            .write_all(requests[turn % requests.len()].as_bytes())
+                            .await
+                            .unwrap();
                         read_answer(&mut stream, &mut buffer).await;
                         turn += CONNECTIONS;
                     }
@@ -114,9 +151,15 @@ async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
         seen.push(resident);
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{count} exchanges, none failed, {:.0} a second with {CONNECTIONS} connections", count as f64 / seconds);
+    println!(
+        "{count} exchanges, none failed, {:.0} a second with {CONNECTIONS} connections",
+        count as f64 / seconds
+    );
     assert!(idle < 20.0, "idle over 20 MB");
-    assert!(seen.iter().all(|resident| *resident < 40.0), "over 40 MB under load");
+    assert!(
+        seen.iter().all(|resident| *resident < 40.0),
+        "over 40 MB under load"
+    );
     assert!(seen[3] <= seen[0] * 1.1, "memory grows");
 }
 
@@ -130,7 +173,10 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
         let text = std::str::from_utf8(&buffer[..filled]).unwrap();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             assert!(head.starts_with("HTTP/1.1 200"), "{text}");
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .unwrap();
             if body.len() >= length.parse::<usize>().unwrap() {
                 return;
             }
@@ -141,6 +187,9 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
 /// Resident memory in MB.
 fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }

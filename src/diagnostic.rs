@@ -4,7 +4,7 @@
 
 mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -158,12 +158,19 @@ impl Diagnostic {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     items: Vec<Diagnostic>,
+    /// What says the same at the same place; a file may have very many mistakes.
+    seen: HashSet<(&'static str, Option<Span>, String)>,
 }
 
 impl Diagnostics {
     /// Adds a finding, unless the very same one is there already.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.items.contains(&diagnostic) {
+        let key = (
+            diagnostic.code,
+            diagnostic.span.clone(),
+            diagnostic.message.clone(),
+        );
+        if self.seen.insert(key) {
             self.items.push(diagnostic);
         }
     }
@@ -209,9 +216,7 @@ impl Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self {
-            items: vec![diagnostic],
-        }
+        Self::from_iter([diagnostic])
     }
 }
 

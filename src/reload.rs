@@ -2,6 +2,7 @@
 
 pub mod watch;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,8 +96,10 @@ pub async fn run(
     tell: impl Fn(&ReloadOutcome) + Send,
 ) {
     let files = |gateway: &Gateway| gateway.live.load().files.clone();
-    let mut watch = Watch::start(&files(&gateway), settle);
+    let mut watched = files(&gateway);
+    let mut watch = Watch::start(&watched, settle);
     let mut rejected: Option<String> = None;
+    let mut seen = Vec::new();
     // What changed between the first load and the first watch would be seen by nobody else.
     let mut cause = Cause::Poll;
     loop {
@@ -104,6 +107,14 @@ pub async fn run(
             WatchState::Events => "file events and a slow poll".to_owned(),
             WatchState::PollOnly { why } => format!("slow poll only ({why})"),
         });
+        // Something else in a watched directory, the audit file above all, is no reason to load. The poll
+        // asks nobody and reads everything.
+        let now = fingerprint(&watched);
+        if cause == Cause::Files && now == seen {
+            cause = watch.next().await.cause;
+            continue;
+        }
+        seen = now;
         let (line, at) = (Arc::clone(&gateway), dir.clone());
         let outcome = match tokio::task::spawn_blocking(move || reload(&line, &at)).await {
             Ok(outcome) => outcome,
@@ -113,14 +124,14 @@ pub async fn run(
                 continue;
             }
         };
-        let mut watched = files(&gateway);
+        watched = files(&gateway);
         // The same bad files found again by the slow poll are no news.
         let news = match &outcome {
             ReloadOutcome::Rejected(error) => {
                 watched.extend(error.files.iter().cloned());
                 let again = rejected.as_ref() == Some(&error.hash);
                 rejected = Some(error.hash.clone());
-                !again || cause != Cause::Poll
+                !again || matches!(cause, Cause::Signal | Cause::Asked)
             }
             ReloadOutcome::Unchanged => {
                 rejected.take().is_some() || matches!(cause, Cause::Signal | Cause::Asked)
@@ -135,5 +146,68 @@ pub async fn run(
             tell(&outcome);
         }
         cause = watch.next().await.cause;
+    }
+}
+
+/// What the file system says of one file or directory.
+#[derive(PartialEq, Eq, Debug)]
+struct FileFacts {
+    id: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// What the file system says of files and of the directories that they are in, without reading any: a
+/// file that was written, replaced, added or removed shows here, one that only grew beside them does not.
+fn fingerprint(files: &BTreeSet<PathBuf>) -> Vec<Option<FileFacts>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let parents: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    let facts = |path: &Path| {
+        let meta = std::fs::metadata(path).ok()?;
+        let size = if meta.is_dir() { 0 } else { meta.len() };
+        Some(FileFacts {
+            id: (meta.dev(), meta.ino()),
+            size,
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        })
+    };
+    files
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(parents)
+        .map(facts)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn growth_beside_the_files_is_no_change_and_everything_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a.policy"), "a").unwrap();
+        fs::write(at("audit.jsonl"), "").unwrap();
+        let files: BTreeSet<PathBuf> = [at("a.policy"), at("absent")].into();
+        let mut last = fingerprint(&files);
+        let mut changed = || {
+            let now = fingerprint(&files);
+            let changed = now != last;
+            last = now;
+            changed
+        };
+        fs::write(at("audit.jsonl"), "{}\n").unwrap();
+        assert!(!changed(), "growth beside");
+        fs::write(at("a.policy"), "ab").unwrap();
+        assert!(changed(), "written");
+        fs::write(at(".tmp"), "cd").unwrap();
+        assert!(changed(), "added beside: it may match a glob");
+        fs::rename(at(".tmp"), at("a.policy")).unwrap();
+        assert!(changed(), "replaced");
+        fs::remove_file(at("a.policy")).unwrap();
+        assert!(changed(), "removed");
+        assert!(!changed());
     }
 }

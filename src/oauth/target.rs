@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::id::NameError;
+use super::scope::Scopes;
 use super::uri::Uri;
 
 /// As many targets as one request may name, resources and audiences together.
@@ -67,7 +68,7 @@ pub struct RegisteredResource {
     /// The `aud` of tokens issued for it.
     pub audience: Audience,
     /// The scopes that may be issued for it; `None` where the entry does not say.
-    pub scopes: Option<super::scope::Scopes>,
+    pub scopes: Option<Scopes>,
 }
 
 /// A realm's `resources:` registry.
@@ -75,6 +76,21 @@ pub struct RegisteredResource {
 pub struct ResourceRegistry(pub Vec<RegisteredResource>);
 
 impl ResourceRegistry {
+    /// The scopes offered under an audience's name: those of all entries that have it; `None` where there
+    /// is none, or one of them does not say.
+    #[must_use]
+    pub fn offered(&self, audience: &str) -> Option<Scopes> {
+        let mut entries = self
+            .0
+            .iter()
+            .filter(|entry| entry.audience.as_str() == audience)
+            .peekable();
+        entries.peek()?;
+        entries.try_fold(Scopes::default(), |all, entry| {
+            entry.scopes.as_ref().map(|scopes| all.union(scopes))
+        })
+    }
+
     /// The longest entry that contains `resource`.
     #[must_use]
     pub fn find(&self, resource: &Uri) -> Option<&RegisteredResource> {

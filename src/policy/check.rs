@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::decide::PolicySet;
-use super::rule::{Condition, DenyRule, Headers, UseRule};
+use super::rule::{Condition, DenyRule, Headers, TargetsMatch, UseRule};
 use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, LATER, Schema, Type};
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -39,6 +39,12 @@ pub fn check(
                 ItemKind::Deny => denies.extend(checker.deny(&file.module, item)),
             }
         }
+    }
+    let items: usize = files.iter().map(|file| file.items.len()).sum();
+    if !checker.problems.has_errors() && rules.len() + denies.len() != items {
+        // Never seen; a deny that is lost without a word would let pass what it forbids.
+        let message = "the checker lost a rule without a reason";
+        checker.report(Diagnostic::error("E0100", message));
     }
     if checker.problems.has_errors() {
         return Err(checker.problems);
@@ -181,6 +187,18 @@ impl Checker<'_> {
                 item.name.value
             );
             self.report(Diagnostic::error("E0124", message).at(&item.name.span));
+        }
+        if let Some(to) = &headers.to
+            && to
+                .value
+                .iter()
+                .any(|form| matches!(form, TargetsMatch::None))
+            && !to
+                .value
+                .iter()
+                .any(|form| matches!(form, TargetsMatch::Any))
+        {
+            self.report(absence::slips_past(&to.span));
         }
         let error = match clauses.error {
             None => ErrorCode::InvalidRequest,
@@ -333,12 +351,7 @@ impl Checker<'_> {
                     separators: ":/".to_owned(),
                 });
             }
-            let known: Vec<String> = self
-                .schema
-                .client_attributes
-                .keys()
-                .map(|name| format!("{CLIENT_ATTRIBUTES}{name}"))
-                .collect();
+            let known = self.schema.client_attributes.keys().map(|name| &**name);
             let problem = Diagnostic::error(
                 "E0204",
                 format!("client attribute `{name}` is not declared"),
@@ -346,7 +359,7 @@ impl Checker<'_> {
             self.report(
                 problem
                     .at(&path.span)
-                    .suggest(text, known.iter().map(String::as_str))
+                    .suggest(name, known)
                     .help("declare it in `client_attributes:`"),
             );
             return None;
@@ -377,9 +390,12 @@ impl Checker<'_> {
             .filter_map(|s| s.claims.get_key_value(name).map(|c| (s, c)))
             .collect();
         let Some((first_issuer, (key, first))) = declared.first() else {
-            let known: BTreeSet<String> = schemas
+            if schemas.is_empty() && self.problems.has_errors() {
+                return None; // none of the rule's issuers exists, which was said
+            }
+            let known: BTreeSet<&str> = schemas
                 .iter()
-                .flat_map(|s| s.claims.keys().map(|name| format!("{CLAIMS}{name}")))
+                .flat_map(|s| s.claims.keys().map(|name| &**name))
                 .collect();
             let aliases: Vec<&str> = schemas.iter().map(|s| s.alias.as_str()).collect();
             let message = format!(
@@ -387,7 +403,7 @@ impl Checker<'_> {
                 aliases.join("`, `")
             );
             let problem = Diagnostic::error("E0204", message).at(&path.span);
-            let problem = problem.suggest(&path.value, known.iter().map(String::as_str));
+            let problem = problem.suggest(name, known);
             self.report(problem.help("declare it under the issuer's `claims:`"));
             return None;
         };
@@ -395,7 +411,7 @@ impl Checker<'_> {
             declared.iter().find(|(_, (_, claim))| claim.ty != first.ty)
         {
             let message = format!(
-                "claim `{name}` is a {} from `{}` and a {} from `{}`",
+                "claim `{name}` is of type {} from `{}` and of type {} from `{}`",
                 first.ty.name(),
                 first_issuer.alias,
                 claim.ty.name(),

@@ -175,7 +175,7 @@ impl Reader<'_> {
             if let Some(value) = self.facts.get(&path) {
                 match ty.read(value) {
                     Some(value) => drop(into.insert(Arc::clone(name), value)),
-                    None => self.wrong(&path, &format!("a {}", ty.name())),
+                    None => self.wrong(&path, &format!("of type {}", ty.name())),
                 }
             }
         }
@@ -300,23 +300,28 @@ impl Reader<'_> {
             resources: Vec::new(),
             audiences: self.set("audience").unwrap_or_default(),
         };
-        let resources = self
-            .facts
-            .get("resource")
-            .map(|value| strings(value).unwrap_or_default());
-        for text in resources.unwrap_or_default() {
+        let resources = self.facts.get("resource").map(strings);
+        if let Some(None) = resources {
+            self.wrong("resource", "a list of URIs");
+        }
+        for text in resources.flatten().unwrap_or_default() {
             match text.parse() {
                 Ok(uri) => targets.resources.push(uri),
                 Err(error) => self.problems.push(format!("`resource`: `{text}` {error}")),
             }
         }
-        let requested = self
-            .text("request.requested_token_type")
-            .and_then(|t| TokenType::from_name(&t).ok());
+        let requested = self.text("request.requested_token_type").and_then(|text| {
+            let requested = TokenType::from_name(&text).ok();
+            if requested.is_none() {
+                self.wrong("request.requested_token_type", "a token type");
+            }
+            requested
+        });
         // `scope` alone states what was asked for; a record has `request.scope` where it was sent.
         let scope = self.scopes("request.scope").or_else(|| {
             let effective = self.scopes("scope")?;
-            (Some(&effective) != self.scopes("subject.scope").as_ref()).then_some(effective)
+            let whole = self.scopes("subject.scope").unwrap_or_default();
+            (effective != whole).then_some(effective)
         });
         RequestFacts {
             grant_type: schema.grant_types.first().copied().unwrap_or(""),

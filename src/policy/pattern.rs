@@ -161,6 +161,8 @@ pub struct UriPattern {
     /// The authority, after the wildcard label where there is one.
     authority: String,
     path: Path,
+    /// Whether URIs with a query match.
+    queries: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -203,8 +205,16 @@ impl UriPattern {
             scheme: uri.scheme().to_owned(),
             host,
             authority: uri.authority().unwrap_or_default().to_owned(),
+            queries: matches!(path, Path::Under(_)),
             path,
         }
+    }
+
+    /// The same for URIs with a query too, whatever it is; `under` takes them already.
+    #[must_use]
+    pub fn any_query(mut self) -> Self {
+        self.queries = true;
+        self
     }
 
     /// As written.
@@ -227,9 +237,10 @@ impl UriPattern {
         };
         uri.scheme() == self.scheme
             && self.host_matches(authority)
+            && (self.queries || !uri.has_query())
             && match &self.path {
                 Path::Under(container) => path_is_under(uri.path(), container),
-                Path::Like(glob) => !uri.has_query() && glob.matches(uri.path()),
+                Path::Like(glob) => glob.matches(uri.path()),
             }
     }
 

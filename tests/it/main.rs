@@ -23,3 +23,7 @@ mod reload;
 // Everything in `policies/` and `examples/` loads; the demonstration runs.
 #[cfg(test)]
 mod examples;
+
+// Policy text → tree → rules → decisions, and what holds for all of them.
+#[cfg(test)]
+mod policy;

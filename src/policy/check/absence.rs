@@ -5,15 +5,17 @@
 //! occurrence is guarded by `present p` (joined with `and`), paired with `absent p` (joined with
 //! `or`), or defaulted with `??`.
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::policy::rule::{Atom, Condition, Operand, Test};
+use crate::policy::schema::Type;
 use crate::policy::syntax::ast::ItemKind;
 
-/// Reports every unguarded occurrence, and what a deny should not rest on.
+/// Reports every unguarded occurrence, and what a deny should not rest on. `optional` gives the type of
+/// an attribute that may be absent.
 pub fn check(
     condition: &Condition,
     kind: ItemKind,
-    optional: impl Fn(&str) -> bool,
+    optional: impl Fn(&str) -> Option<Type>,
     problems: &mut Diagnostics,
 ) {
     walk(condition, kind, &optional, &mut Vec::new(), problems);
@@ -22,7 +24,7 @@ pub fn check(
 fn walk(
     condition: &Condition,
     kind: ItemKind,
-    optional: &impl Fn(&str) -> bool,
+    optional: &impl Fn(&str) -> Option<Type>,
     guarded: &mut Vec<String>,
     problems: &mut Diagnostics,
 ) {
@@ -62,10 +64,10 @@ fn walk(
             if !fails_open {
                 return;
             }
-            for path in operands(atom)
-                .into_iter()
-                .filter(|path| optional(path) && !guarded.contains(path))
-            {
+            for path in operands(atom) {
+                let Some(ty) = optional(&path).filter(|_| !guarded.contains(&path)) else {
+                    continue;
+                };
                 let (what, then) = match kind {
                     ItemKind::Rule => ("rule", "this holds, so the rule would let it pass"),
                     ItemKind::Deny => ("deny", "this does not hold, so the deny would not fire"),
@@ -75,13 +77,14 @@ fn walk(
                     ItemKind::Rule => format!("say it: `present {path} and …`"),
                     ItemKind::Deny => format!("say it: `absent {path} or …`"),
                 };
-                problems.push(
-                    Diagnostic::error("E0310", message)
-                        .at(&atom.span)
-                        .label(format!("when it is absent, {then}"))
-                        .help(join)
-                        .help(format!("or give a default: `{path} ?? …`")),
-                );
+                let mut problem = Diagnostic::error("E0310", message)
+                    .at(&atom.span)
+                    .label(format!("when it is absent, {then}"))
+                    .help(join);
+                if !ty.is_set() {
+                    problem = problem.help(format!("or give a default: `{path} ?? …`"));
+                }
+                problems.push(problem);
             }
         }
     }
@@ -109,26 +112,35 @@ fn operands(atom: &Atom) -> Vec<String> {
 
 /// A deny should stay true when a request asks for more (monotone deny).
 fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
-    let of_request = matches!(
-        atom.left.attribute.path().as_str(),
-        "resource" | "audience" | "scope" | "request.scope"
-    );
-    let falsifiable = match atom.test {
-        Test::Only(_) | Test::SetEquals(_) => !atom.negated,
-        Test::Has(_) | Test::HasAttribute(_) | Test::Present => atom.negated,
+    let asked_for = |path: String| {
+        matches!(
+            path.as_str(),
+            "resource" | "audience" | "scope" | "request.scope"
+        )
+    };
+    let left = asked_for(atom.left.attribute.path());
+    let falsifiable = match &atom.test {
+        // From nothing to a listed member, `only` and `==` become true; from that to another, false.
+        Test::SetEquals(wanted) => left && !(atom.negated && wanted.is_empty()),
+        Test::Only(_) => left,
+        Test::Has(_) | Test::HasAttribute(_) | Test::Present => left && atom.negated,
+        Test::InAttribute(set) => asked_for(set.path()) && atom.negated,
         Test::Equals(_)
         | Test::In(_)
         | Test::EqualsAttribute(_)
-        | Test::InAttribute(_)
         | Test::Like(_)
         | Test::LikeUri(_)
         | Test::Under(_) => false,
     };
-    if of_request && falsifiable {
-        problems.push(
-            Diagnostic::warning("E0330", "asking for more would slip past this deny")
-                .at(&atom.span)
-                .help("test with `has` what must not be there"),
-        );
+    if falsifiable {
+        problems.push(slips_past(&atom.span));
     }
+}
+
+/// The warning for a deny that a request escapes by asking for more.
+pub fn slips_past(span: &Span) -> Diagnostic {
+    Diagnostic::warning("E0330", "asking for more would slip past this deny")
+        .at(span)
+        .label("a request for which this holds may no longer do so with one more element")
+        .help("say with `has` or `to` what must not be asked for")
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::{Checker, Resolved, absence};
 use crate::diagnostic::{Diagnostic, Span};
+use crate::oauth::scope::Scopes;
+use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{Atom, Condition, Constant, Operand, Test};
@@ -45,7 +47,8 @@ impl Checker<'_> {
         Some(whole)
     }
 
-    fn optional(&self, path: &str, issuers: &[usize]) -> bool {
+    /// The type of an attribute that may be absent.
+    fn optional(&self, path: &str, issuers: &[usize]) -> Option<Type> {
         let text = Text {
             value: Arc::from(path),
             span: Span::new(&Arc::from(""), 0..0),
@@ -56,7 +59,8 @@ impl Checker<'_> {
         };
         quiet
             .resolve(&text, issuers)
-            .is_some_and(|resolved| resolved.optional)
+            .filter(|resolved| resolved.optional)
+            .map(|resolved| resolved.ty)
     }
 
     fn condition(
@@ -121,7 +125,8 @@ impl Checker<'_> {
                             );
                             self.report(Diagnostic::warning("E0311", message).at(&literal.span));
                         }
-                        Some(self.constant(literal, resolved.ty)?)
+                        let constant = self.constant(literal, resolved.ty)?;
+                        Some(self.possible(&resolved, constant, &literal.span)?)
                     }
                 };
                 Side::Attribute(resolved, default, path.span.clone())
@@ -176,10 +181,15 @@ impl Checker<'_> {
         let ty = left.ty;
         match (operator, right) {
             (Operator::Equal, Side::Literal(literal)) if !ty.is_set() => {
-                Some(Test::Equals(self.constant(&literal, ty)?))
+                let constant = self.constant(&literal, ty)?;
+                Some(Test::Equals(self.possible(
+                    left,
+                    constant,
+                    &literal.span,
+                )?))
             }
             (Operator::Equal, Side::List(items)) if ty.is_set() => {
-                Some(Test::SetEquals(self.constants(&items, element(ty))?))
+                Some(Test::SetEquals(self.constants(&items, left)?))
             }
             (Operator::Equal, Side::Attribute(other, default, span)) if !ty.is_set() => {
                 self.same_type(ty, other.ty, &span)?;
@@ -189,7 +199,8 @@ impl Checker<'_> {
                 }))
             }
             (Operator::In, Side::List(items)) if !ty.is_set() => {
-                Some(Test::In(self.constants(&items, ty)?))
+                self.not_empty(&items, written)?;
+                Some(Test::In(self.constants(&items, left)?))
             }
             (Operator::In, Side::Attribute(other, None, span))
                 if !ty.is_set() && other.ty.is_set() =>
@@ -220,6 +231,7 @@ impl Checker<'_> {
                     Side::Literal(literal) => vec![literal],
                     Side::Attribute(..) => return None,
                 };
+                self.not_empty(&literals, written)?;
                 let mut patterns = Vec::new();
                 for literal in &literals {
                     match &literal.value {
@@ -238,7 +250,8 @@ impl Checker<'_> {
                 Some(Test::Under(patterns))
             }
             (Operator::Has, Side::Literal(literal)) if ty.is_set() => {
-                Some(Test::Has(self.constant(&literal, element(ty))?))
+                let constant = self.constant(&literal, element(ty))?;
+                Some(Test::Has(self.possible(left, constant, &literal.span)?))
             }
             (Operator::Has, Side::Attribute(other, default, span))
                 if ty.is_set() && !other.ty.is_set() =>
@@ -250,7 +263,8 @@ impl Checker<'_> {
                 }))
             }
             (Operator::Only, Side::List(items)) if ty.is_set() => {
-                Some(Test::Only(self.constants(&items, element(ty))?))
+                self.not_empty(&items, written)?;
+                Some(Test::Only(self.constants(&items, left)?))
             }
             _ => self.inapplicable(ty, written),
         }
@@ -258,13 +272,15 @@ impl Checker<'_> {
 
     fn inapplicable(&mut self, ty: Type, operator: &Spanned<Operator>) -> Option<Test> {
         let message = format!(
-            "`{}` does not apply to a {} like this",
+            "`{}` does not apply to type {} like this",
             operator.value.text(),
             ty.name()
         );
         let help = match ty {
             Type::Set | Type::UriSet => "sets take `has VALUE`, `only [..]` and `== [..]`",
-            Type::String => "strings take `==`, `!=`, `in [..]`, `like \"…\"`",
+            Type::String => {
+                "strings take `== \"…\"`, `!= \"…\"`, `in [..]`, `in SET`, `like \"…\"`"
+            }
             Type::Uri => "URIs take `==`, `!=`, `in [..]`, `like \"…\"`, `under \"…\"`",
             Type::Int | Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
         };
@@ -278,11 +294,13 @@ impl Checker<'_> {
 
     fn same_type(&mut self, left: Type, right: Type, span: &Span) -> Option<()> {
         let textual = |ty| matches!(ty, Type::String | Type::Name(_));
-        if left == right || (textual(left) && textual(right)) {
+        // Two kinds of names have no name in common: a comparison of them would never hold.
+        let one_is_text = left == Type::String || right == Type::String;
+        if left == right || (one_is_text && textual(left) && textual(right)) {
             return Some(());
         }
         let message = format!(
-            "a {} cannot be compared with a {}",
+            "types {} and {} cannot be compared",
             left.name(),
             right.name()
         );
@@ -290,17 +308,75 @@ impl Checker<'_> {
         None
     }
 
-    fn constants(&mut self, items: &[Spanned<Literal>], ty: Type) -> Option<Vec<Constant>> {
-        let constants: Vec<_> = items.iter().map(|item| self.constant(item, ty)).collect();
+    /// A list for an attribute, or for the elements of a set.
+    fn constants(&mut self, items: &[Spanned<Literal>], of: &Resolved) -> Option<Vec<Constant>> {
+        let ty = if of.ty.is_set() {
+            element(of.ty)
+        } else {
+            of.ty
+        };
+        let constants: Vec<_> = items
+            .iter()
+            .map(|item| {
+                let constant = self.constant(item, ty)?;
+                self.possible(of, constant, &item.span)
+            })
+            .collect();
         constants.into_iter().collect()
+    }
+
+    fn not_empty(
+        &mut self,
+        items: &[Spanned<Literal>],
+        operator: &Spanned<Operator>,
+    ) -> Option<()> {
+        if items.is_empty() {
+            let message = format!("`{} []` holds for nothing", operator.value.text());
+            let help = "for a set without members, write `== []`";
+            let problem = Diagnostic::error("E0208", message).at(&operator.span);
+            self.report(problem.help(help));
+            return None;
+        }
+        Some(())
+    }
+
+    /// A constant that an attribute can never have would be a condition that silently never holds, and a
+    /// deny that never fires.
+    fn possible(&mut self, of: &Resolved, constant: Constant, span: &Span) -> Option<Constant> {
+        let Constant::Text(text) = &constant else {
+            return Some(constant);
+        };
+        let clients = &self.schema.clients;
+        let (what, known): (_, Vec<&str>) = match of.attribute.path().as_str() {
+            "scope" | "request.scope" | "subject.scope" if !Scopes::is_token(text) => {
+                ("scope token", Vec::new())
+            }
+            "audience" if text.parse::<Audience>().is_err() => ("audience", Vec::new()),
+            "client.id" if clients.iter().all(|client| client.id.as_str() != &**text) => {
+                let ids = clients.iter().map(|client| client.id.as_str());
+                ("client's id", ids.collect())
+            }
+            "client.names" if clients.iter().all(|client| !client.names.contains(text)) => {
+                let names = clients.iter().flat_map(|client| &client.names);
+                ("client's name", names.map(|name| &**name).collect())
+            }
+            _ => return Some(constant),
+        };
+        let problem = Diagnostic::error("E0207", format!("`{text}` is no {what}")).at(span);
+        let same = clients.iter().find(|client| client.names.contains(text));
+        let problem = match same {
+            Some(client) => problem.help(format!("the client's id is `{}`", client.id)),
+            None => problem.suggest(text, known),
+        };
+        self.report(problem);
+        None
     }
 
     fn constant(&mut self, literal: &Spanned<Literal>, ty: Type) -> Option<Constant> {
         match (&literal.value, ty) {
             (Literal::String(text), Type::String) => Some(Constant::Text(Arc::clone(text))),
             (Literal::String(text), Type::Name(names)) => {
-                self.name(text, names, &literal.span)?;
-                Some(Constant::Text(Arc::clone(text)))
+                self.name(text, names, &literal.span).map(Constant::Text)
             }
             (Literal::String(text), Type::Uri) => self.uri(text, &literal.span).map(Constant::Uri),
             (Literal::Int(number), Type::Int) => Some(Constant::Int(*number)),
@@ -312,7 +388,7 @@ impl Checker<'_> {
                     Literal::Bool(_) => "bool",
                     Literal::Duration(_) => "duration",
                 };
-                let message = format!("expected a {}, found a {found}", ty.name());
+                let message = format!("expected type {}, found {found}", ty.name());
                 self.report(Diagnostic::error("E0202", message).at(&literal.span));
                 None
             }
@@ -320,7 +396,7 @@ impl Checker<'_> {
     }
 
     /// A misspelled name would be a condition that silently never holds.
-    fn name(&mut self, text: &str, names: Names, span: &Span) -> Option<()> {
+    fn name(&mut self, text: &Arc<str>, names: Names, span: &Span) -> Option<Arc<str>> {
         let known: Vec<&str> = match names {
             Names::Issuer => self
                 .schema
@@ -330,11 +406,14 @@ impl Checker<'_> {
                 .collect(),
             Names::AuthMethod => self.schema.auth_methods.clone(),
             Names::GrantType => self.schema.grant_types.clone(),
-            Names::TokenType if text.contains(':') => return Some(()),
-            Names::TokenType => TokenType::names().collect(),
+            Names::TokenType => match TokenType::from_name(text) {
+                // A registered type is called by its short name, whichever way it was written.
+                Ok(token_type) => return Some(Arc::from(token_type.name())),
+                Err(_) => TokenType::names().collect(),
+            },
         };
-        if known.contains(&text) {
-            return Some(());
+        if known.contains(&&**text) {
+            return Some(Arc::clone(text));
         }
         let problem = Diagnostic::error(
             "E0207",

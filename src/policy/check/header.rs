@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Checker, Clauses};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::id::ClientId;
+use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::oauth::uri::Uri;
 use crate::policy::pattern::{Glob, PatternError, UriPattern};
@@ -41,7 +42,7 @@ impl Checker<'_> {
                 let value = found
                     .value
                     .iter()
-                    .filter_map(|form| self.targets(form))
+                    .filter_map(|form| self.targets(form, item.kind))
                     .collect();
                 Header {
                     value,
@@ -123,9 +124,15 @@ impl Checker<'_> {
             }
             if let Ok(alias) = issuer.alias.value.parse() {
                 let entry = FromIssuer { alias, token_type };
-                if out.contains(&entry) {
+                let same = out.iter().filter(|other| other.alias == entry.alias);
+                // `corp, corp as id_token` would read as narrowed, and not be.
+                let open = |other: &FromIssuer| {
+                    other.token_type.is_none() || entry.token_type.is_none() || *other == entry
+                };
+                if same.into_iter().any(open) {
                     let message = format!("`{}` is listed twice", issuer.alias.value);
-                    self.report(Diagnostic::error("E0121", message).at(&issuer.alias.span));
+                    let problem = Diagnostic::error("E0121", message).at(&issuer.alias.span);
+                    self.report(problem.help("list it once, or each time with another `as TYPE`"));
                 }
                 out.push(entry);
             }
@@ -175,7 +182,7 @@ impl Checker<'_> {
         found.map(|client| client.id.clone())
     }
 
-    fn targets(&mut self, form: &TargetsForm) -> Option<TargetsMatch> {
+    fn targets(&mut self, form: &TargetsForm, kind: ItemKind) -> Option<TargetsMatch> {
         let parts = match form {
             TargetsForm::Any => return Some(TargetsMatch::Any),
             TargetsForm::None => return Some(TargetsMatch::None),
@@ -199,7 +206,7 @@ impl Checker<'_> {
                 self.report(problem.help("give a list: `[\"a\", \"b\"]`"));
             }
             if part.resource {
-                resource = Some(self.resource(&part.matcher));
+                resource = Some(self.resource(&part.matcher, kind));
             } else {
                 audience = Some(self.audience(&part.matcher));
             }
@@ -207,7 +214,7 @@ impl Checker<'_> {
         Some(TargetsMatch::Parts { resource, audience })
     }
 
-    fn resource(&mut self, matcher: &ast::Matcher) -> ResourceMatch {
+    fn resource(&mut self, matcher: &ast::Matcher, kind: ItemKind) -> ResourceMatch {
         match matcher.kind {
             MatchKind::Equal => ResourceMatch::Equal(
                 matcher
@@ -220,7 +227,12 @@ impl Checker<'_> {
                 ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::under))
             }
             MatchKind::Like => {
-                ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::like))
+                let mut patterns = self.uri_patterns(&matcher.strings, UriPattern::like);
+                if kind == ItemKind::Deny {
+                    // What a deny does not mention is unconstrained; `?x` must not slip past it.
+                    patterns = patterns.into_iter().map(UriPattern::any_query).collect();
+                }
+                ResourceMatch::Pattern(patterns)
             }
         }
     }
@@ -232,7 +244,13 @@ impl Checker<'_> {
                 matcher
                     .strings
                     .iter()
-                    .map(|text| Arc::clone(&text.value))
+                    .map(|text| {
+                        if let Err(error) = text.value.parse::<Audience>() {
+                            let message = format!("an audience {error}");
+                            self.report(Diagnostic::error("E0207", message).at(&text.span));
+                        }
+                        Arc::clone(&text.value)
+                    })
                     .collect(),
             ),
             MatchKind::Under => {

@@ -7,6 +7,7 @@ use super::{Checker, Clauses};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::id::ProcessorId;
 use crate::oauth::scope::Scopes;
+use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
     Condition, Headers, Outcome, Piece, ResourceMatch, TargetsMatch, Template, Test,
@@ -43,6 +44,8 @@ impl Checker<'_> {
             .issue
             .as_ref()
             .map_or(TokenType::AccessToken, |header| header.value.clone());
+        // Without `from` there is an error already, and nothing to say about issuers.
+        let issuers = if clauses.from.is_some() { issuers } else { &[] };
         self.capabilities(processor, &issue, headers, issuers, name);
         let mut outcome = Outcome {
             processor: name.value.parse().ok()?,
@@ -100,7 +103,9 @@ impl Checker<'_> {
             } else {
                 narrowed
             };
-            for token_type in types.into_iter().filter(|t| !processor.accepts.contains(t)) {
+            let missing =
+                |t: &&TokenType| !processor.accepts.contains(t) && issuer.token_types.contains(t);
+            for token_type in types.into_iter().filter(missing) {
                 let message = format!(
                     "processor `{}` does not take the `{token_type}` of `{}`",
                     name.value, issuer.alias
@@ -123,7 +128,7 @@ impl Checker<'_> {
         let name = &parameter.name;
         match &*name.value {
             "audience" => outcome.audience = self.audience_parameter(parameter),
-            "scope" => outcome.scope_ceiling = self.scope_parameter(parameter),
+            "scope" => outcome.scope_ceiling = self.scope_parameter(parameter, issuers),
             "lifetime" => {
                 if let Some(lifetime) = self.lifetime_parameter(parameter, processor) {
                     outcome.lifetime = lifetime;
@@ -136,6 +141,9 @@ impl Checker<'_> {
             {
                 Some(known) => {
                     if let Some(template) = self.template_parameter(parameter, issuers, when) {
+                        if known.name == "sub" {
+                            self.subjects_apart(&template, issuers, &name.span);
+                        }
                         outcome.parameters.insert(known.name, template);
                     }
                 }
@@ -192,22 +200,34 @@ impl Checker<'_> {
             return None;
         };
         let strings = self.strings(value, MESSAGE)?;
-        if strings.is_empty() || strings.iter().any(|(text, _)| text.is_empty()) {
+        if strings.is_empty() {
             self.wrong_value(&value.span, "an audience must not be empty");
+        }
+        for (text, span) in &strings {
+            if let Err(error) = text.parse::<Audience>() {
+                self.wrong_value(span, &format!("an audience {error}"));
+            }
         }
         Some(strings.into_iter().map(|(text, _)| text).collect())
     }
 
     /// `requested & subject.scope & [..]`: the first two always hold; lists are a ceiling.
-    fn scope_parameter(&mut self, parameter: &ast::Parameter) -> Option<Scopes> {
+    fn scope_parameter(&mut self, parameter: &ast::Parameter, issuers: &[usize]) -> Option<Scopes> {
         const MESSAGE: &str =
             "`scope` takes `requested`, `subject.scope` and lists of strings, joined with `&`";
         let mut ceiling: Option<Scopes> = None;
         for value in &parameter.values {
-            if let Value::Path(path) = &value.value
-                && matches!(&**path, "requested" | "subject.scope")
-            {
-                continue;
+            match &value.value {
+                Value::Path(path) if &**path == "requested" => continue,
+                Value::Path(path) if &**path == "subject.scope" => {
+                    self.subject_has_scope(&value.span, issuers);
+                    continue;
+                }
+                Value::Path(path) if &**path == "grant.scope" => {
+                    self.not_in_this_build(path, "stored exchange grants", &value.span);
+                    continue;
+                }
+                _ => {}
             }
             let strings = self.strings(value, MESSAGE)?;
             let mut tokens = Vec::new();
@@ -229,6 +249,23 @@ impl Checker<'_> {
         ceiling
     }
 
+    /// Where tokens have no scope, `& subject.scope` would say that nothing is granted.
+    fn subject_has_scope(&mut self, span: &Span, issuers: &[usize]) {
+        let schema = self.schema;
+        let without = issuers
+            .iter()
+            .filter_map(|index| schema.issuers.get(*index))
+            .find(|issuer| !issuer.has_scope);
+        if let Some(issuer) = without {
+            let message = format!(
+                "`subject.scope`: tokens of `{}` have no scope",
+                issuer.alias
+            );
+            let problem = Diagnostic::error("E0608", message).at(span);
+            self.report(problem.help("say what may be granted: `requested & [\"…\"]`"));
+        }
+    }
+
     /// `5m` sets the lifetime, `at_most 5m` lowers the processor's.
     fn lifetime_parameter(
         &mut self,
@@ -241,7 +278,7 @@ impl Checker<'_> {
                     value: Value::AtMost(seconds),
                     ..
                 },
-            ] => processor.lifetime.min(*seconds),
+            ] => processor.lifetime.min(processor.max_lifetime).min(*seconds),
             [
                 Spanned {
                     value: Value::Literal(Literal::Duration(seconds)),
@@ -326,16 +363,24 @@ impl Checker<'_> {
                 self.wrong_value(span, "`${` is not closed with `}`");
                 return None;
             };
-            if !before.is_empty() {
-                pieces.push(Piece::Text(Arc::from(before)));
-            }
+            self.plain_text(before, span, &mut pieces);
             pieces.push(self.piece(path, span, issuers, when)?);
             rest = tail;
         }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(Arc::from(rest)));
-        }
+        self.plain_text(rest, span, &mut pieces);
         Some(pieces)
+    }
+
+    /// The text between attributes. A brace in it is an attribute that was misspelt: `{subject.sub}` would
+    /// give everybody the same name.
+    fn plain_text(&mut self, text: &str, span: &Span, pieces: &mut Vec<Piece>) {
+        if text.contains(['{', '}']) {
+            let message = "a brace stands outside `${attribute}`";
+            self.wrong_value(span, message);
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(Arc::from(text)));
+        }
     }
 
     fn piece(
@@ -430,6 +475,35 @@ impl Checker<'_> {
                 }
             }
             None => {}
+        }
+    }
+
+    /// A `sub` that two issuers' subjects could share. Explicit, so that it loads.
+    fn subjects_apart(&mut self, template: &Template, issuers: &[usize], span: &Span) {
+        let schema = self.schema;
+        let issuers: Vec<_> = issuers
+            .iter()
+            .filter_map(|index| schema.issuers.get(*index))
+            .collect();
+        let Some(foreign) = issuers.iter().find(|issuer| !issuer.local) else {
+            return;
+        };
+        let names_issuer = template
+            .attributes()
+            .any(|attribute| attribute.path() == "subject.issuer");
+        let has_text = template
+            .0
+            .iter()
+            .any(|piece| matches!(piece, Piece::Text(_)));
+        if !names_issuer && (issuers.len() > 1 || !has_text) {
+            let message = format!(
+                "subjects of `{}` may get the same `sub` as those of another issuer",
+                foreign.alias
+            );
+            let problem = Diagnostic::warning("E0406", message).at(span);
+            self.report(
+                problem.help("name the issuer: `sub: \"${subject.issuer}|${subject.sub}\"`"),
+            );
         }
     }
 

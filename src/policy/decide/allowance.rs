@@ -181,6 +181,11 @@ fn granted_scope<P>(
             scope = scope.intersection(offered);
         }
     }
+    for audience in &context.request.targets.audiences {
+        if let Some(offered) = resources.offered(audience) {
+            scope = scope.intersection(&offered);
+        }
+    }
     if outcome.carries_scope {
         scope
     } else {

@@ -1,0 +1,8 @@
+//! The policy engine: what is read, what is refused and why, and what is decided.
+
+mod adversarial;
+mod cases;
+mod golden;
+mod properties;
+mod realm;
+mod tree;

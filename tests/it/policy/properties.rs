@@ -1,0 +1,451 @@
+//! What holds for every policy and every request.
+
+use std::collections::BTreeSet;
+
+use cambist::context::ExchangeContext;
+use cambist::oauth::id::ProcessorId;
+use cambist::oauth::scope::Scopes;
+use cambist::policy::decide::Reason;
+use cambist::policy::{Decision, PolicySet, facts};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Map, Value, json};
+
+use super::cases::{decided, load};
+use super::realm;
+
+const RESOURCES: [&str; 6] = [
+    "https://api.example.com/v1",
+    "https://api.example.com/v1/orders/7",
+    "https://payments.example.com",
+    "https://x.example.com/a?b",
+    "https://api.example.com.evil.com/v1",
+    "urn:a:b",
+];
+const AUDIENCES: [&str; 5] = ["x", "x:y", "orders", "api", "agent-1"];
+const SCOPES: [&str; 5] = ["a", "b", "orders:read", "payments:read", "admin:all"];
+const CLIENTS: [&str; 3] = ["rs08", "agent-1", "orders-api"];
+const TEXTS: [&str; 4] = ["x", "y", "urn:z", "agent-1"];
+
+/// The text of one condition that checks in a rule and in a deny of any issuer.
+fn atom() -> impl Strategy<Value = String> {
+    let text = || select(&TEXTS[..]);
+    let path = || select(&["subject.acr", "subject.client_id", "client.attr.tier"][..]);
+    let scope = || select(&SCOPES[..]);
+    let set = || select(&["scope", "subject.scope ", "request.scope "][..]);
+    let list = |of: &'static [&'static str]| {
+        subsequence(of, 1..=of.len())
+            .prop_shuffle()
+            .prop_map(quoted)
+    };
+    prop_oneof![
+        (path(), select(&["==", "!="][..]), text())
+            .prop_map(|(p, op, t)| format!("{p} ?? \"y\" {op} \"{t}\"")),
+        (path(), text()).prop_map(|(p, t)| format!("(present {p} and {p} != \"{t}\")")),
+        (path(), list(&TEXTS)).prop_map(|(p, l)| format!("(absent {p} or {p} in {l})")),
+        (path(), list(&TEXTS)).prop_map(|(p, l)| format!("(absent {p} or {p} not in {l})")),
+        (
+            select(&["like", "not like"][..]),
+            select(&["urn:*", "*", "a**"][..])
+        )
+            .prop_map(|(op, g)| format!("subject.sub {op} \"{g}\"")),
+        (set(), scope()).prop_map(|(s, c)| has(s, &format!("has \"{c}\""))),
+        (set(), select(&["only", "=="][..]), list(&SCOPES))
+            .prop_map(|(s, op, l)| has(s, &format!("{op} {l}"))),
+        select(&RESOURCES[..]).prop_map(|r| format!("resource has \"{r}\"")),
+        list(&AUDIENCES).prop_map(|l| format!("audience only {l}")),
+        Just("client.id in audience".to_owned()),
+        Just("audience has client.id".to_owned()),
+        Just("subject.issuer == \"corp\"".to_owned()),
+        Just("subject.token_type != \"id_token\"".to_owned()),
+        Just("(present subject.amr and subject.sub in subject.amr)".to_owned()),
+    ]
+}
+
+/// A test of a set that may be absent is guarded, so that it may stand anywhere.
+fn has(set: &str, test: &str) -> String {
+    match set.strip_suffix(' ') {
+        Some(optional) => format!("(present {optional} and {optional} {test})"),
+        None => format!("{set} {test}"),
+    }
+}
+
+fn quoted(items: Vec<&str>) -> String {
+    let items: Vec<String> = items.iter().map(|item| format!("\"{item}\"")).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    atom().prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4)
+                .prop_map(|p| format!("({})", p.join(" and "))),
+            prop::collection::vec(inner.clone(), 2..4)
+                .prop_map(|p| format!("({})", p.join(" or "))),
+            inner.prop_map(|c| format!("not ({c})")),
+        ]
+    })
+}
+
+/// A clause, and whether a rule needs one of its kind.
+fn to() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("any target".to_owned()),
+        Just("no target".to_owned()),
+        subsequence(&RESOURCES[..], 1..4)
+            .prop_shuffle()
+            .prop_map(|r| format!("resource {}", quoted(r))),
+        Just("resource under \"https://api.example.com/v1\"".to_owned()),
+        Just("resource like \"https://*.example.com/*\"".to_owned()),
+        subsequence(&AUDIENCES[..], 1..4)
+            .prop_shuffle()
+            .prop_map(|a| format!("audience {}", quoted(a))),
+        Just("resource under \"https://payments.example.com\", audience like \"x*\"".to_owned()),
+    ];
+    prop::collection::vec(part, 1..3).prop_map(|parts| format!("to {}", parts.join(" or ")))
+}
+
+fn by() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("by any client".to_owned()),
+        Just("by client like \"agent-*\"".to_owned()),
+        subsequence(&CLIENTS[..], 1..3)
+            .prop_shuffle()
+            .prop_map(|c| format!("by client {}", quoted(c))),
+    ]
+}
+
+fn from() -> impl Strategy<Value = String> {
+    const FROM: [&str; 6] = [
+        "from any issuer",
+        "from corp",
+        "from corp as access_token",
+        "from self, corp",
+        "from partner, self",
+        "from ci",
+    ];
+    select(&FROM[..]).prop_map(str::to_owned)
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    deny: bool,
+    clauses: Vec<String>,
+}
+
+fn rule() -> impl Strategy<Value = Item> {
+    let ceiling = subsequence(&SCOPES[..], 0..5)
+        .prop_shuffle()
+        .prop_map(|s| format!("scope: {}", quoted(s)));
+    let lifetime = select(&["lifetime: 1h", "lifetime: at_most 5s", "lifetime: 60s"][..])
+        .prop_map(str::to_owned);
+    let processor = select(&["mint", "mint", "bare"][..]);
+    let when = prop::collection::vec(condition().prop_map(|c| format!("when {c}")), 0..3);
+    (from(), by(), to(), processor, ceiling, lifetime, when).prop_map(
+        |(from, by, to, processor, ceiling, lifetime, when)| {
+            let audience = if to.contains("no target") {
+                ", audience: \"home\""
+            } else {
+                ""
+            };
+            // A constant audience is for one host; what names several goes without `no target`.
+            let to = if audience.is_empty() {
+                to
+            } else {
+                "to no target or audience \"x\"".to_owned()
+            };
+            let sub = "sub: \"${subject.issuer}|${subject.sub}\"";
+            let mut clauses = vec![
+                from,
+                by,
+                to,
+                format!("use {processor} {{ {sub}, {ceiling}, {lifetime}{audience} }}"),
+            ];
+            clauses.extend(when);
+            Item {
+                deny: false,
+                clauses,
+            }
+        },
+    )
+}
+
+fn deny() -> impl Strategy<Value = Item> {
+    let option = |s: BoxedStrategy<String>| prop::option::weighted(0.3, s);
+    let when = prop::collection::vec(condition().prop_map(|c| format!("when {c}")), 1..3);
+    let error = select(&["invalid_scope", "invalid_target", "unauthorized_client"][..]);
+    (
+        option(from().boxed()),
+        option(by().boxed()),
+        option(to().boxed()),
+        when,
+        error,
+    )
+        .prop_map(|(from, by, to, when, error)| {
+            let mut clauses: Vec<String> = [from, by, to].into_iter().flatten().collect();
+            clauses.extend(when);
+            clauses.push(format!("error {error}"));
+            Item {
+                deny: true,
+                clauses,
+            }
+        })
+}
+
+fn policy() -> impl Strategy<Value = Vec<Item>> {
+    prop::collection::vec(prop_oneof![3 => rule(), 1 => deny()], 1..7)
+}
+
+/// The files of a policy: every item is named by its number; even ones stand in one file, odd in another.
+fn text(items: &[(usize, Item)]) -> Vec<(String, String)> {
+    let file = |parity: usize, module: &str| {
+        let mut text = format!("policy 1 module {module}\n");
+        for (number, item) in items.iter().filter(|(number, _)| number % 2 == parity) {
+            let kind = if item.deny { "deny" } else { "rule" };
+            text.push_str(&format!(
+                "{kind} i{number} {{\n  {}\n}}\n",
+                item.clauses.join("\n  ")
+            ));
+        }
+        (format!("{module}.policy"), text)
+    };
+    vec![file(0, "even"), file(1, "odd")]
+}
+
+/// The same text with the members of every list in the opposite order; no member has a comma in it.
+fn lists_reversed(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, (list, after))) = rest
+        .split_once('[')
+        .and_then(|(before, tail)| Some((before, tail.split_once(']')?)))
+    {
+        let mut members: Vec<&str> = list.split(", ").collect();
+        members.reverse();
+        out.push_str(&format!("{before}[{}]", members.join(", ")));
+        rest = after;
+    }
+    out + rest
+}
+
+fn set_of(files: &[(String, String)]) -> PolicySet<ProcessorId> {
+    match load(files) {
+        (Ok((set, _)), _) => set,
+        (Err(problems), sources) => {
+            let shown = problems.render(&sources, cambist::diagnostic::Style::Plain);
+            panic!("{shown}\n{files:?}")
+        }
+    }
+}
+
+fn request() -> impl Strategy<Value = Map<String, Value>> {
+    let options = (
+        prop::option::of(subsequence(&SCOPES[..], 0..4)),
+        prop::option::of(subsequence(&SCOPES[..], 0..5)),
+        prop::option::of(select(&TEXTS[..])),
+        prop::option::of(select(&TEXTS[..])),
+        prop::option::of(subsequence(&TEXTS[..], 0..3)),
+        prop::option::weighted(0.1, select(&["jwt", "access_token", "saml2"][..])),
+    );
+    (
+        select(&CLIENTS[..]),
+        select(&["corp", "self", "partner", "ci"][..]),
+        select(&TEXTS[..]),
+        subsequence(&RESOURCES[..], 0..3),
+        subsequence(&AUDIENCES[..], 0..3),
+        prop_oneof![4 => 0_i64..4000, 1 => any::<i64>()],
+        options,
+    )
+        .prop_map(
+            |(
+                client,
+                issuer,
+                sub,
+                resources,
+                audiences,
+                exp,
+                (requested, scope, acr, issued_to, amr, wanted),
+            )| {
+                let mut facts = Map::new();
+                let mut put = |path: &str, value: Value| drop(facts.insert(path.to_owned(), value));
+                put("client.id", json!(client));
+                put("subject.issuer", json!(issuer));
+                put("subject.sub", json!(sub));
+                put("resource", json!(resources));
+                put("audience", json!(audiences));
+                put("subject.exp", json!(realm::NOW.saturating_add(exp)));
+                for (path, value) in [
+                    ("request.scope", requested.map(|s| json!(s))),
+                    (
+                        "subject.scope",
+                        scope.filter(|_| issuer != "ci").map(|s| json!(s)),
+                    ),
+                    ("subject.acr", acr.map(|s| json!(s))),
+                    ("subject.client_id", issued_to.map(|s| json!(s))),
+                    ("subject.amr", amr.map(|s| json!(s))),
+                    ("request.requested_token_type", wanted.map(|s| json!(s))),
+                ] {
+                    if let Some(value) = value {
+                        put(path, value);
+                    }
+                }
+                facts
+            },
+        )
+}
+
+fn context(facts: &Map<String, Value>) -> ExchangeContext {
+    facts::assemble(
+        facts,
+        &realm::schema(),
+        cambist::oauth::NumericDate(realm::NOW),
+    )
+    .unwrap()
+}
+
+fn numbered(items: Vec<Item>) -> Vec<(usize, Item)> {
+    items.into_iter().enumerate().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The order of files, rules, clauses and list members never changes a decision.
+    #[test]
+    fn order_means_nothing(
+        (items, shuffled) in policy().prop_map(numbered).prop_flat_map(|items| (Just(items.clone()), Just(items).prop_shuffle())),
+        seed in any::<usize>(),
+        requests in prop::collection::vec(request(), 8),
+    ) {
+        let one = set_of(&text(&items));
+        let mut shuffled = shuffled;
+        for (_, item) in &mut shuffled {
+            let turn = seed % item.clauses.len();
+            item.clauses.rotate_left(turn);
+            item.clauses.iter_mut().for_each(|clause| *clause = lists_reversed(clause));
+        }
+        let mut files = text(&shuffled);
+        files.reverse();
+        let other = set_of(&files);
+        for facts in &requests {
+            let context = context(facts);
+            prop_assert_eq!(decided(&one, &context), decided(&other, &context));
+        }
+    }
+
+    /// Decisions are total, always the same, explained by the trace, and can be made again from their record.
+    #[test]
+    fn decisions_are_total_deterministic_and_traced(items in policy(), requests in prop::collection::vec(request(), 8)) {
+        let set = set_of(&text(&numbered(items)));
+        for facts in &requests {
+            let context = context(facts);
+            let first = decided(&set, &context);
+            prop_assert_eq!(&first, &decided(&set, &context));
+            trace_agrees(&set, &context);
+            let recorded = self::context(&set.facts(&context));
+            prop_assert_eq!(&first, &decided(&set, &recorded));
+        }
+    }
+
+    /// What is permitted lies within what was asked for, what the subject has and what the rule allows.
+    #[test]
+    fn permits_are_bounded(items in policy(), requests in prop::collection::vec(request(), 16)) {
+        let set = set_of(&text(&numbered(items)));
+        let registry = realm::schema().resources;
+        for facts in &requests {
+            let context = context(facts);
+            let Decision::Permit(_, permit) = set.decide(&context) else { continue };
+            let rule = set.rules().iter().find(|rule| rule.id == *permit.rule()).unwrap();
+            let allowed = permit.allowance();
+            prop_assert!(allowed.scope.is_subset(&context.scope));
+            if context.subject.has_scope {
+                let subject = context.subject.scope.clone().unwrap_or_default();
+                prop_assert!(allowed.scope.is_subset(&subject));
+            }
+            let none = Scopes::default();
+            prop_assert!(rule.outcome.scope_ceiling.as_ref().is_none_or(|ceiling| allowed.scope.is_subset(ceiling)));
+            prop_assert!(rule.outcome.carries_scope || allowed.scope == none);
+            prop_assert!(allowed.expires_at <= context.subject.expires_at);
+            prop_assert!(allowed.expires_at <= context.now.plus(rule.outcome.lifetime));
+            prop_assert!(allowed.expires_at.since(context.now) >= 1);
+            let targets = &context.request.targets;
+            let mut possible: BTreeSet<String> = targets.audiences.iter().map(|a| a.to_string()).collect();
+            for resource in &targets.resources {
+                possible.insert(resource.raw().to_owned());
+                possible.extend(registry.find(resource).map(|entry| entry.audience.as_str().to_owned()));
+            }
+            possible.extend(rule.outcome.audience.iter().flatten().map(|a| a.to_string()));
+            prop_assert!(!allowed.audience.is_empty());
+            prop_assert!(allowed.audience.iter().all(|a| possible.contains(&**a)));
+        }
+    }
+
+    /// A request that is denied stays denied when it asks for more, unless its deny was warned of.
+    #[test]
+    fn denies_are_monotone(items in prop::collection::vec(deny(), 1..4), requests in prop::collection::vec((request(), request()), 16)) {
+        let unwarned: Vec<Item> = items
+            .into_iter()
+            .filter(|item| {
+                let files = text(&[(0, item.clone())]);
+                let (result, sources) = load(&files);
+                let warnings = result.unwrap().1;
+                !warnings.render(&sources, cambist::diagnostic::Style::Plain).contains("E0330")
+            })
+            .collect();
+        let set = set_of(&text(&numbered(unwarned)));
+        for (less, more) in requests {
+            let mut grown = less.clone();
+            for path in ["resource", "audience"] {
+                let both = [&less, &more].into_iter().flat_map(|f| f[path].as_array().unwrap().clone());
+                grown.insert(path.to_owned(), Value::Array(both.collect()));
+            }
+            let less = context(&less);
+            if let Some(asked) = more.get("request.scope") {
+                let mut scope: Vec<Value> = asked.as_array().unwrap().clone();
+                scope.extend(less.scope.iter().map(Value::from));
+                grown.insert("request.scope".to_owned(), Value::Array(scope));
+            }
+            let grown = context(&grown);
+            let denied = |context: &ExchangeContext| {
+                matches!(set.decide(context), Decision::Deny(denial) if matches!(denial.reason, Reason::DeniedBy(_)))
+            };
+            prop_assert!(!denied(&less) || denied(&grown));
+        }
+    }
+}
+
+/// The trace says of every rule what the decision found.
+pub fn trace_agrees(set: &PolicySet<ProcessorId>, context: &ExchangeContext) {
+    let trace = set.trace(context);
+    for rule in &trace.rules {
+        assert_eq!(rule.matched, rule.misses == 0, "{rule:?}");
+    }
+    let ids = |deny| {
+        let matched = trace
+            .rules
+            .iter()
+            .filter(move |r| r.matched && r.deny == deny);
+        matched.map(|rule| rule.id.clone()).collect::<Vec<_>>()
+    };
+    let (denies, rules) = (ids(true), ids(false));
+    match set.decide(context) {
+        Decision::Permit(_, permit) => {
+            assert!(denies.is_empty());
+            assert_eq!(Some(permit.rule()), rules.first());
+        }
+        Decision::Deny(denial) => match denial.reason {
+            Reason::DeniedBy(by) => assert_eq!(by, denies),
+            Reason::NoRule(_) => assert!(denies.is_empty() && rules.is_empty()),
+            Reason::Ambiguous(several) => {
+                assert!(denies.is_empty());
+                assert_eq!(several, rules);
+            }
+            Reason::NothingGranted | Reason::SubjectExpires | Reason::Template(_) => {
+                assert!(denies.is_empty());
+                assert_eq!(denial.rule.map(|(id, _)| id).as_ref(), rules.first());
+            }
+        },
+    }
+    let missed = trace.rules.iter().any(|rule| !rule.deny) && rules.is_empty();
+    assert_eq!(trace.nearest_miss().is_some(), missed);
+}

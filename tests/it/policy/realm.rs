@@ -1,0 +1,179 @@
+//! The realm that the policies of these tests are checked against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cambist::oauth::claims::{ClaimDeclaration, ClaimType, ClaimValue};
+use cambist::oauth::scope::Scopes;
+use cambist::oauth::target::{RegisteredResource, ResourceRegistry};
+use cambist::oauth::token_type::TokenType;
+use cambist::policy::schema::{
+    ClientSchema, IssuerSchema, ParameterSchema, ProcessorSchema, Schema,
+};
+
+/// When everything happens, unless a request says otherwise.
+pub const NOW: i64 = 1_800_000_000;
+
+const SUB: ParameterSchema = ParameterSchema {
+    name: "sub",
+    doc: "the subject",
+};
+const NOTE: ParameterSchema = ParameterSchema {
+    name: "note",
+    doc: "any text",
+};
+
+pub fn schema() -> Schema {
+    use TokenType::{AccessToken, IdToken, Jwt, Saml2};
+    Schema {
+        issuers: vec![
+            issuer(
+                "corp",
+                true,
+                true,
+                &[AccessToken, IdToken],
+                &[
+                    ("groups", ClaimType::StringSet, true),
+                    ("employee_id", ClaimType::String, true),
+                    ("level", ClaimType::Int, false),
+                    ("home", ClaimType::Uri, true),
+                    ("manager", ClaimType::Bool, true),
+                ],
+            ),
+            issuer(
+                "partner",
+                false,
+                true,
+                &[AccessToken],
+                &[("tenant", ClaimType::String, false)],
+            ),
+            issuer(
+                "ci",
+                false,
+                false,
+                &[Jwt],
+                &[
+                    ("ref", ClaimType::String, false),
+                    ("repository_id", ClaimType::String, false),
+                    ("tenant", ClaimType::Int, false),
+                ],
+            ),
+            issuer("self", true, true, &[AccessToken], &[]),
+        ],
+        clients: vec![
+            client("rs08", &["https://frontend.example.com"], Some("gold")),
+            client("orders-api", &[], None),
+            client("agent-1", &[], Some("silver")),
+            client("agent-2", &[], None),
+            client("ci-exchange", &[], None),
+            client("partner-gateway", &[], None),
+        ],
+        client_attributes: [
+            (Arc::from("tier"), ClaimType::String),
+            (Arc::from("roles"), ClaimType::StringSet),
+        ]
+        .into(),
+        auth_methods: vec!["client_secret_basic", "private_key_jwt"],
+        grant_types: vec!["token_exchange"],
+        processors: [
+            (
+                Arc::from("mint"),
+                processor(
+                    &[AccessToken, IdToken, Jwt],
+                    &[AccessToken, Jwt],
+                    true,
+                    &[SUB, NOTE],
+                ),
+            ),
+            (
+                Arc::from("saml-bridge"),
+                processor(&[AccessToken, IdToken], &[Saml2], false, &[SUB]),
+            ),
+            (
+                Arc::from("bare"),
+                processor(&[AccessToken, IdToken, Jwt], &[AccessToken], false, &[SUB]),
+            ),
+            (
+                Arc::from("from-id-token"),
+                processor(&[IdToken], &[AccessToken], true, &[SUB]),
+            ),
+        ]
+        .into(),
+        resources: ResourceRegistry(vec![
+            entry("https://api.example.com/v1", "api", None),
+            entry(
+                "https://api.example.com/v1/orders",
+                "orders",
+                Some(&["orders:read", "orders:write"]),
+            ),
+            entry(
+                "https://payments.example.com",
+                "payments",
+                Some(&["payments:read"]),
+            ),
+        ]),
+    }
+}
+
+fn issuer(
+    alias: &str,
+    local: bool,
+    has_scope: bool,
+    token_types: &[TokenType],
+    claims: &[(&str, ClaimType, bool)],
+) -> IssuerSchema {
+    let declaration = |(name, ty, optional): &(&str, ClaimType, bool)| {
+        let claim = ClaimDeclaration {
+            ty: *ty,
+            optional: *optional,
+            pointer: format!("/{name}"),
+            separators: "/".to_owned(),
+        };
+        (Arc::from(*name), claim)
+    };
+    IssuerSchema {
+        alias: alias.parse().unwrap(),
+        local,
+        token_types: token_types.to_vec(),
+        has_scope,
+        claims: claims.iter().map(declaration).collect(),
+    }
+}
+
+fn client(id: &str, identifiers: &[&str], tier: Option<&str>) -> ClientSchema {
+    let names: BTreeSet<Arc<str>> = identifiers
+        .iter()
+        .chain([&id])
+        .map(|n| Arc::from(*n))
+        .collect();
+    let tier = tier.map(|tier| (Arc::from("tier"), ClaimValue::String(Arc::from(tier))));
+    ClientSchema {
+        id: id.parse().unwrap(),
+        names,
+        attributes: tier.into_iter().collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn processor(
+    accepts: &[TokenType],
+    issues: &[TokenType],
+    carries_scope: bool,
+    parameters: &'static [ParameterSchema],
+) -> ProcessorSchema {
+    ProcessorSchema {
+        accepts: accepts.to_vec(),
+        issues: issues.to_vec(),
+        carries_scope,
+        parameters,
+        lifetime: 60,
+        max_lifetime: 3600,
+    }
+}
+
+fn entry(under: &str, audience: &str, scopes: Option<&[&str]>) -> RegisteredResource {
+    RegisteredResource {
+        under: under.parse().unwrap(),
+        audience: audience.parse().unwrap(),
+        scopes: scopes.map(|tokens| Scopes::from_tokens(tokens.iter().copied()).unwrap()),
+    }
+}
