@@ -164,7 +164,8 @@ fn text(line: &TraceLine, sources: &SourceText) -> String {
         .map(str::to_owned)
         .or_else(written)
         .unwrap_or_default();
-    format!("{}{text}", "  ".repeat(line.depth))
+    let not = if line.inverted { "not " } else { "" };
+    format!("{}{not}{text}", "  ".repeat(line.depth))
 }
 
 fn values(line: &TraceLine) -> String {

@@ -165,6 +165,8 @@ pub struct Atom {
     pub test: Test,
     /// Whether the complement is meant (`!=`, `not in`, `not (…)`, `absent`).
     pub negated: bool,
+    /// Whether a `not` around it is what its own text does not show; for `explain`.
+    pub inverted: bool,
     /// Where it stands.
     pub span: Span,
 }

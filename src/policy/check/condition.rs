@@ -98,7 +98,7 @@ impl Checker<'_> {
                     attribute: resolved.attribute,
                     default: None,
                 };
-                Some(atom(left, Test::Present, *present == negated, span))
+                Some(atom(left, Test::Present, !*present, negated, span))
             }
             ast::Condition::Comparison {
                 left,
@@ -168,7 +168,7 @@ impl Checker<'_> {
             attribute: resolved.attribute,
             default,
         };
-        Some(atom(left, test, complement != negated, span))
+        Some(atom(left, test, complement, negated, span))
     }
 
     fn test(
@@ -431,11 +431,13 @@ fn element(ty: Type) -> Type {
     }
 }
 
-fn atom(left: Operand, test: Test, negated: bool, span: &Span) -> Condition {
+/// An atom whose text says the complement or not, under a `not` or not.
+fn atom(left: Operand, test: Test, complement: bool, inverted: bool, span: &Span) -> Condition {
     Condition::Atom(Atom {
         left,
         test,
-        negated,
+        negated: complement != inverted,
+        inverted,
         span: span.clone(),
     })
 }

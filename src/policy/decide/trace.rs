@@ -47,6 +47,8 @@ pub struct TraceLine {
     pub span: Span,
     /// What it is when it is not written as such: a default, `any of`.
     pub word: Option<&'static str>,
+    /// Whether a `not` around it turns its text into the contrary.
+    pub inverted: bool,
     /// Whether it holds.
     pub holds: bool,
     /// The values that it looked at: path and JSON (`null` is absent).
@@ -137,6 +139,7 @@ impl TraceLine {
             depth: 0,
             span: span.clone(),
             word: Some(word),
+            inverted: false,
             holds,
             values: Vec::new(),
         }
@@ -161,6 +164,7 @@ fn header_lines(
             depth: 0,
             span: span.clone(),
             word,
+            inverted: false,
             holds,
             values,
         });
@@ -242,6 +246,7 @@ fn condition_lines(
                     depth,
                     span,
                     word: Some(word),
+                    inverted: false,
                     holds,
                     values: Vec::new(),
                 });
@@ -260,6 +265,7 @@ fn condition_lines(
                 depth,
                 span: atom.span.clone(),
                 word: None,
+                inverted: atom.inverted,
                 holds,
                 values,
             });
