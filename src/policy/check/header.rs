@@ -39,6 +39,9 @@ impl Checker<'_> {
                 })
             }),
             to: clauses.to.as_ref().map(|found| {
+                if !is_rule {
+                    self.slips_past(found.value);
+                }
                 let value = found
                     .value
                     .iter()
@@ -180,6 +183,36 @@ impl Checker<'_> {
             self.report(problem.help("clients are declared under `clients:` in cambist.yaml"));
         }
         found.map(|client| client.id.clone())
+    }
+
+    /// The same target can be asked for in more than one way; a deny should know them.
+    fn slips_past(&mut self, forms: &[TargetsForm]) {
+        let parts = || {
+            forms.iter().flat_map(|form| match form {
+                TargetsForm::Parts(parts) => parts.as_slice(),
+                TargetsForm::Any | TargetsForm::None => &[],
+            })
+        };
+        let everything = forms.contains(&TargetsForm::Any);
+        let exact = |part: &&ast::Target| part.resource && part.matcher.kind == MatchKind::Equal;
+        if let Some(part) = parts().find(exact) {
+            let message = "a final slash or a query would slip past this deny";
+            let problem = Diagnostic::warning("E0331", message).at(&part.span);
+            self.report(problem.help("write `resource under \"…\"`"));
+        }
+        if let (Some(part), false, false) = (
+            parts().find(|part| part.resource),
+            everything,
+            parts().any(|part| !part.resource),
+        ) {
+            let message = "the same target asked for by `audience` would slip past this deny";
+            let problem = Diagnostic::warning("E0332", message).at(&part.span);
+            self.report(
+                problem.help(
+                    "in a deny either kind is enough: `resource under \"…\", audience \"…\"`",
+                ),
+            );
+        }
     }
 
     fn targets(&mut self, form: &TargetsForm, kind: ItemKind) -> Option<TargetsMatch> {
