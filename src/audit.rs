@@ -181,10 +181,7 @@ impl Record {
                 .permitted
                 .as_ref()
                 .map(|permitted| permitted.processor.to_string()),
-            client: trail
-                .client
-                .as_ref()
-                .map(|c| serde_json::json!({ "id": c.id.as_str(), "auth": c.auth })),
+            client: client(trail),
             subject: subject(trail, &realm.redact),
             asked: asked(trail),
             granted: granted(trail, &realm.redact),
@@ -246,6 +243,16 @@ fn detail(error: &ExchangeError) -> String {
             (None, _) => error.to_string(),
         },
         other => other.to_string(),
+    }
+}
+
+fn client(trail: &Trail) -> Option<Value> {
+    match (&trail.client, &trail.claimed_client) {
+        (Some(client), _) => {
+            Some(serde_json::json!({ "id": client.id.as_str(), "auth": client.auth }))
+        }
+        (None, Some(id)) => Some(serde_json::json!({ "id": id.as_str(), "authenticated": false })),
+        (None, None) => None,
     }
 }
 

@@ -149,6 +149,17 @@ impl ClientSet {
             .collect()
     }
 
+    /// The registered client that a request claims to come from, whether it proves it or not. For the
+    /// record only, and never anything that is not a registered id: a secret may stand in its place.
+    #[must_use]
+    pub fn claimed(&self, request: &TokenRequest) -> Option<&ClientId> {
+        let presented = METHODS
+            .iter()
+            .find_map(|method| (method.present)(request).ok()?)?;
+        let id: ClientId = presented.client_id.parse().ok()?;
+        self.clients.get(&id).map(|client| &client.id)
+    }
+
     /// Authenticates the client of a request.
     ///
     /// # Errors

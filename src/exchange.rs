@@ -6,7 +6,7 @@ use crate::client::ClientError;
 use crate::context::{ClientFacts, ExchangeContext, Party};
 use crate::jose::sha256_base64url;
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::oauth::id::{ProcessorId, RequestId};
+use crate::oauth::id::{ClientId, ProcessorId, RequestId};
 use crate::oauth::request::{ExchangeRequest, RequestError, TokenRequest};
 use crate::oauth::response::ExchangeResponse;
 use crate::oauth::{NumericDate, TOKEN_EXCHANGE};
@@ -76,7 +76,10 @@ pub async fn exchange(
 ) -> Result<ExchangeResponse, ExchangeError> {
     let grant = grant(incoming)?;
     let request = trail.request(ExchangeRequest::try_from(incoming)?); // RFC 8693 §2.1
-    let client = trail.client(realm.clients.authenticate(incoming)?); // RFC 6749 §2.3
+    let client = realm.clients.authenticate(incoming).inspect_err(|_| {
+        trail.claimed_client = realm.clients.claimed(incoming).cloned();
+    })?; // RFC 6749 §2.3
+    let client = trail.client(client);
     let subject = realm
         .issuers
         .verify(
@@ -192,6 +195,8 @@ pub struct Trail {
     pub request_id: RequestId,
     /// What was asked for.
     pub asked: Option<Asked>,
+    /// The registered client that the request claimed to come from, where it did not prove it.
+    pub claimed_client: Option<ClientId>,
     /// The authenticated client.
     pub client: Option<ClientFacts>,
     /// The verified subject.
@@ -248,6 +253,7 @@ impl Trail {
         Self {
             request_id,
             asked: None,
+            claimed_client: None,
             client: None,
             subject: None,
             subject_token_hash: None,
