@@ -7,7 +7,9 @@ mod clients;
 mod issuers;
 mod keys;
 mod policies;
+mod processors;
 mod root;
+mod settings;
 mod source;
 
 use std::path::Path;

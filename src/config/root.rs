@@ -1,22 +1,21 @@
-//! The root file: listeners, audit, defaults of provider kinds, and the realm.
+//! The root file, and the realm that it describes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Sources, clients, issuers, keys, policies};
+use super::{Sources, clients, issuers, keys, policies, processors, settings};
 use crate::client::{ClientSet, METHODS};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::exchange::GRANTS;
-use crate::oauth::id::{Issuer, ProcessorId};
+use crate::oauth::id::Issuer;
 use crate::oauth::target::{Audience, RegisteredResource, ResourceRegistry};
 use crate::oauth::uri::Uri;
 use crate::policy::facts;
 use crate::policy::schema::Schema;
-use crate::provider::{self, FACTORIES, Material, ProcessorSet};
-use crate::section::{Seconds, Section};
+use crate::provider::Material;
+use crate::section::Section;
 use crate::services::Services;
-use crate::snapshot::{AuditSettings, Realm, Settings, Snapshot};
+use crate::snapshot::{Realm, Settings, Snapshot};
 
 /// What a root file says.
 pub(super) struct Parts {
@@ -37,8 +36,8 @@ pub(super) fn snapshot(
             .at(&node.span);
         problems.push(problem.help("write the one realm's keys in this file"));
     }
-    let (settings, redact) = settings(&mut root, sources, problems);
-    let defaults = defaults(&mut root, problems);
+    let (settings, redact) = settings::settings(&mut root, sources, problems);
+    let defaults = processors::defaults(&mut root, problems);
     let realm = realm(
         &mut root,
         settings.as_ref(),
@@ -56,206 +55,6 @@ pub(super) fn snapshot(
     })
 }
 
-fn settings(
-    root: &mut Section,
-    sources: &Sources,
-    problems: &mut Diagnostics,
-) -> (Option<Settings>, Vec<(String, Span)>) {
-    let mut server = root
-        .section("server", problems)
-        .unwrap_or_else(|| root.empty());
-    let listen = address(&mut server, "listen", "127.0.0.1:8080", problems);
-    let insecure = server.flag("insecure_http", problems) | server.flag("behind_tls", problems);
-    if let Some((address, span)) = &listen
-        && !address.ip().is_loopback()
-        && !insecure
-    {
-        let message = format!(
-            "plain HTTP on {address}, which is not loopback, would show tokens to the network"
-        );
-        let problem = Diagnostic::error("E1009", message).at(span);
-        let problem = problem.help("behind a proxy that ends TLS, say `behind_tls: true`");
-        problems.push(problem.help("where the network may see tokens, say `insecure_http: true`"));
-    }
-    let max_connections = count(&mut server, "max_connections", 10_000, 1_000_000, problems);
-    let header_timeout = timeout(&mut server, "header_timeout", 10, problems);
-    let body_timeout = timeout(&mut server, "body_timeout", 10, problems);
-    let request_timeout = timeout(&mut server, "request_timeout", 30, problems);
-    server.finish(problems);
-    let mut admin = root
-        .section("admin", problems)
-        .unwrap_or_else(|| root.empty());
-    let admin_listen = address(&mut admin, "listen", "127.0.0.1:9090", problems);
-    admin.finish(problems);
-    if let Some((address, span)) = &admin_listen
-        && !address.ip().is_loopback()
-    {
-        let message = format!(
-            "the admin listener on {address} is not loopback, and has no authentication in this build"
-        );
-        problems.push(Diagnostic::error("E1009", message).at(span));
-    }
-    let (audit, redact) = audit(root, sources, problems);
-    let settings = listen
-        .zip(admin_listen)
-        .map(|((listen, _), (admin, _))| Settings {
-            listen,
-            admin,
-            audit,
-            max_connections,
-            header_timeout,
-            body_timeout,
-            request_timeout,
-        });
-    (settings, redact)
-}
-
-fn address(
-    section: &mut Section,
-    key: &'static str,
-    default: &str,
-    problems: &mut Diagnostics,
-) -> Option<(SocketAddr, Span)> {
-    let Some(node) = section.take(key) else {
-        return default
-            .parse()
-            .ok()
-            .map(|address| (address, section.span.clone()));
-    };
-    let text = node.text(problems)?;
-    match text.parse() {
-        Ok(address) => Some((address, node.span)),
-        Err(_) => {
-            let problem = Diagnostic::error(
-                "E1006",
-                format!("`{text}` is not an address such as `{default}`"),
-            );
-            problems.push(
-                problem
-                    .at(&node.span)
-                    .help("an IP address and a port; host names are not looked up"),
-            );
-            None
-        }
-    }
-}
-
-fn count(
-    section: &mut Section,
-    key: &'static str,
-    default: usize,
-    max: usize,
-    problems: &mut Diagnostics,
-) -> usize {
-    let Some(node) = section.take(key) else {
-        return default;
-    };
-    match node.text(problems).and_then(|text| text.parse().ok()) {
-        Some(count) if (1..=max).contains(&count) => count,
-        _ => {
-            problems.push(
-                Diagnostic::error("E1006", format!("`{key}` takes a number from 1 to {max}"))
-                    .at(&node.span),
-            );
-            default
-        }
-    }
-}
-
-fn timeout(
-    section: &mut Section,
-    key: &'static str,
-    default: u64,
-    problems: &mut Diagnostics,
-) -> u64 {
-    let Some(node) = section.take(key) else {
-        return default;
-    };
-    match node
-        .parse::<Seconds>(problems)
-        .map(|seconds| u64::try_from(seconds.0))
-    {
-        Some(Ok(seconds)) if (1..=3600).contains(&seconds) => seconds,
-        None => default,
-        Some(_) => {
-            problems.push(
-                Diagnostic::error("E1006", format!("`{key}` must be from 1s to 1h")).at(&node.span),
-            );
-            default
-        }
-    }
-}
-
-fn audit(
-    root: &mut Section,
-    sources: &Sources,
-    problems: &mut Diagnostics,
-) -> (AuditSettings, Vec<(String, Span)>) {
-    let Some(mut section) = root.section("audit", problems) else {
-        return (AuditSettings::Stdout, Vec::new());
-    };
-    let file = section.take("file");
-    let fsync = section.flag("fsync", problems);
-    let redact = section
-        .take("redact")
-        .map(crate::section::Node::list)
-        .unwrap_or_default();
-    let redact = redact
-        .iter()
-        .filter_map(|node| {
-            node.text(problems)
-                .map(|text| (text.to_string(), node.span.clone()))
-        })
-        .collect();
-    let span = section.span.clone();
-    section.finish(problems);
-    let settings = match file.and_then(|node| node.text(problems)) {
-        Some(name) => AuditSettings::File {
-            path: sources.path(&name),
-            fsync,
-        },
-        None => {
-            if fsync {
-                problems.push(Diagnostic::error("E1006", "`fsync` needs a `file`").at(&span));
-            }
-            AuditSettings::Stdout
-        }
-    };
-    (settings, redact)
-}
-
-/// `providers:`: what every processor of a kind has unless it says otherwise.
-fn defaults(root: &mut Section, problems: &mut Diagnostics) -> BTreeMap<&'static str, Section> {
-    let mut out = BTreeMap::new();
-    let Some(section) = root.section("providers", problems) else {
-        return out;
-    };
-    for (key, node) in section.into_entries() {
-        match provider::factory(&key.name) {
-            Some(factory) => {
-                if let Some(section) = node.section_of(&key, problems) {
-                    out.insert(factory.kind, section);
-                }
-            }
-            None => unknown_kind(&key.name, &key.span, problems),
-        }
-    }
-    out
-}
-
-fn unknown_kind(kind: &str, span: &Span, problems: &mut Diagnostics) {
-    let problem = Diagnostic::error(
-        "E1006",
-        format!("no provider is called `{kind}` in this build"),
-    )
-    .at(span);
-    problems.push(problem.suggest(kind, FACTORIES.iter().map(|factory| factory.kind)));
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one load, each named"
-)]
 fn realm(
     root: &mut Section,
     settings: Option<&Settings>,
@@ -290,7 +89,7 @@ fn realm(
             issuer,
             keys,
         });
-    let processors = processors(root, defaults, material.as_ref(), problems);
+    let processors = processors::processors(root, defaults, material.as_ref(), problems);
     // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
     let sound = problems.counts().0 == before;
     let files = policies::files(root, sources, problems);
@@ -471,53 +270,6 @@ fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry
         });
     }
     registry
-}
-
-fn processors(
-    root: &mut Section,
-    defaults: &BTreeMap<&'static str, Section>,
-    material: Option<&Material<'_>>,
-    problems: &mut Diagnostics,
-) -> ProcessorSet {
-    let mut set = ProcessorSet::new();
-    let mut used: BTreeSet<&str> = BTreeSet::new();
-    let entries = root
-        .section("processors", problems)
-        .map(Section::into_entries)
-        .unwrap_or_default();
-    for (key, node) in entries {
-        let id = crate::section::name::<ProcessorId>(&key, problems);
-        let Some(mut section) = node.section_of(&key, problems) else {
-            continue;
-        };
-        let Some(kind_node) = section.require("provider", problems) else {
-            continue;
-        };
-        let Some(kind) = kind_node.text(problems) else {
-            continue;
-        };
-        let Some(factory) = provider::factory(&kind) else {
-            unknown_kind(&kind, &kind_node.span, problems);
-            continue;
-        };
-        if let Some(inherited) = defaults.get(factory.kind) {
-            section.inherit(inherited);
-            used.insert(factory.kind);
-        }
-        let Some(id) = id else { continue };
-        if let Some(processor) =
-            provider::processor(id.clone(), factory, section, material, problems)
-        {
-            set.insert(id, Arc::new(processor));
-        }
-    }
-    // Defaults that no processor uses are checked all the same: a typing error must not wait there.
-    for (kind, section) in defaults.iter().filter(|(kind, _)| !used.contains(**kind)) {
-        if let (Some(factory), Ok(id)) = (provider::factory(kind), "unused".parse()) {
-            provider::processor(id, factory, section.clone(), material, problems);
-        }
-    }
-    set
 }
 
 /// A misspelled path would show what was meant to be hidden.

@@ -30,25 +30,19 @@ impl fmt::Debug for Secret {
 }
 
 /// A token as it came over the wire: not verified, not to be shown, not visible to policies.
-#[derive(Clone)]
-pub struct RawToken(Zeroizing<String>);
+#[derive(Clone, Debug)]
+pub struct RawToken(Secret);
 
 impl RawToken {
     /// Takes the text over.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(Secret::new(text))
     }
 
     /// The text. Every caller of this is a place to review.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for RawToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        self.0.expose()
     }
 }

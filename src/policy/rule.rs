@@ -222,6 +222,28 @@ pub enum Test {
     SetEquals(Vec<Constant>),
 }
 
+impl Test {
+    /// The attribute on the right side, and whether it has a default.
+    #[must_use]
+    pub fn right(&self) -> Option<(&AttributeRef, bool)> {
+        match self {
+            Self::EqualsAttribute(other) | Self::HasAttribute(other) => {
+                Some((&other.attribute, other.default.is_some()))
+            }
+            Self::InAttribute(other) => Some((other, false)),
+            Self::Present
+            | Self::Equals(_)
+            | Self::In(_)
+            | Self::Like(_)
+            | Self::LikeUri(_)
+            | Self::Under(_)
+            | Self::Has(_)
+            | Self::Only(_)
+            | Self::SetEquals(_) => None,
+        }
+    }
+}
+
 /// What a rule selects, and how what is issued is bounded.
 #[derive(Clone, Debug)]
 pub struct Outcome<P> {

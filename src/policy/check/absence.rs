@@ -6,7 +6,7 @@
 //! `or`), or defaulted with `??`.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::policy::rule::{Atom, Condition, Operand, Test};
+use crate::policy::rule::{Atom, Condition, Test};
 use crate::policy::schema::Type;
 use crate::policy::syntax::ast::ItemKind;
 
@@ -92,22 +92,11 @@ fn walk(
 
 /// The attributes of an atom that have no default.
 fn operands(atom: &Atom) -> Vec<String> {
-    let bare = |operand: &Operand| operand.default.is_none().then(|| operand.attribute.path());
-    let mut paths: Vec<String> = bare(&atom.left).into_iter().collect();
-    match &atom.test {
-        Test::EqualsAttribute(other) | Test::HasAttribute(other) => paths.extend(bare(other)),
-        Test::InAttribute(other) => paths.push(other.path()),
-        Test::Present
-        | Test::Equals(_)
-        | Test::In(_)
-        | Test::Like(_)
-        | Test::LikeUri(_)
-        | Test::Under(_)
-        | Test::Has(_)
-        | Test::Only(_)
-        | Test::SetEquals(_) => {}
-    }
-    paths
+    let left = (&atom.left.attribute, atom.left.default.is_some());
+    let both = std::iter::once(left).chain(atom.test.right());
+    both.filter(|(_, default)| !default)
+        .map(|(attribute, _)| attribute.path())
+        .collect()
 }
 
 /// A deny should stay true when a request asks for more (monotone deny).

@@ -306,17 +306,7 @@ fn all_in(set: Value<'_>, allowed: &[Constant]) -> bool {
 /// Calls `visit` with every attribute that an atom reads.
 pub(super) fn attributes(atom: &Atom, visit: &mut impl FnMut(&AttributeRef)) {
     visit(&atom.left.attribute);
-    match &atom.test {
-        Test::EqualsAttribute(other) | Test::HasAttribute(other) => visit(&other.attribute),
-        Test::InAttribute(other) => visit(other),
-        Test::Present
-        | Test::Equals(_)
-        | Test::In(_)
-        | Test::Like(_)
-        | Test::LikeUri(_)
-        | Test::Under(_)
-        | Test::Has(_)
-        | Test::Only(_)
-        | Test::SetEquals(_) => {}
+    if let Some((right, _)) = atom.test.right() {
+        visit(right);
     }
 }

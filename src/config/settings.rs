@@ -1,0 +1,177 @@
+//! `server:`, `admin:` and `audit:`: what only a restart can change.
+
+use std::net::SocketAddr;
+
+use super::Sources;
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::section::{Seconds, Section};
+use crate::snapshot::{AuditSettings, Settings};
+
+/// Reads the settings, and the attributes that the audit does not show.
+pub(super) fn settings(
+    root: &mut Section,
+    sources: &Sources,
+    problems: &mut Diagnostics,
+) -> (Option<Settings>, Vec<(String, Span)>) {
+    let mut server = root
+        .section("server", problems)
+        .unwrap_or_else(|| root.empty());
+    let listen = address(&mut server, "listen", "127.0.0.1:8080", problems);
+    let insecure = server.flag("insecure_http", problems) | server.flag("behind_tls", problems);
+    if let Some((address, span)) = &listen
+        && !address.ip().is_loopback()
+        && !insecure
+    {
+        let message = format!(
+            "plain HTTP on {address}, which is not loopback, would show tokens to the network"
+        );
+        let problem = Diagnostic::error("E1009", message).at(span);
+        let problem = problem.help("behind a proxy that ends TLS, say `behind_tls: true`");
+        problems.push(problem.help("where the network may see tokens, say `insecure_http: true`"));
+    }
+    let max_connections = count(&mut server, "max_connections", 10_000, 1_000_000, problems);
+    let header_timeout = timeout(&mut server, "header_timeout", 10, problems);
+    let body_timeout = timeout(&mut server, "body_timeout", 10, problems);
+    let request_timeout = timeout(&mut server, "request_timeout", 30, problems);
+    server.finish(problems);
+    let mut admin = root
+        .section("admin", problems)
+        .unwrap_or_else(|| root.empty());
+    let admin_listen = address(&mut admin, "listen", "127.0.0.1:9090", problems);
+    admin.finish(problems);
+    if let Some((address, span)) = &admin_listen
+        && !address.ip().is_loopback()
+    {
+        let message = format!(
+            "the admin listener on {address} is not loopback, and has no authentication in this build"
+        );
+        problems.push(Diagnostic::error("E1009", message).at(span));
+    }
+    let (audit, redact) = audit(root, sources, problems);
+    let settings = listen
+        .zip(admin_listen)
+        .map(|((listen, _), (admin, _))| Settings {
+            listen,
+            admin,
+            audit,
+            max_connections,
+            header_timeout,
+            body_timeout,
+            request_timeout,
+        });
+    (settings, redact)
+}
+
+fn address(
+    section: &mut Section,
+    key: &'static str,
+    default: &str,
+    problems: &mut Diagnostics,
+) -> Option<(SocketAddr, Span)> {
+    let Some(node) = section.take(key) else {
+        return default
+            .parse()
+            .ok()
+            .map(|address| (address, section.span.clone()));
+    };
+    let text = node.text(problems)?;
+    match text.parse() {
+        Ok(address) => Some((address, node.span)),
+        Err(_) => {
+            let problem = Diagnostic::error(
+                "E1006",
+                format!("`{text}` is not an address such as `{default}`"),
+            );
+            problems.push(
+                problem
+                    .at(&node.span)
+                    .help("an IP address and a port; host names are not looked up"),
+            );
+            None
+        }
+    }
+}
+
+fn count(
+    section: &mut Section,
+    key: &'static str,
+    default: usize,
+    max: usize,
+    problems: &mut Diagnostics,
+) -> usize {
+    let Some(node) = section.take(key) else {
+        return default;
+    };
+    match node.text(problems).and_then(|text| text.parse().ok()) {
+        Some(count) if (1..=max).contains(&count) => count,
+        _ => {
+            problems.push(
+                Diagnostic::error("E1006", format!("`{key}` takes a number from 1 to {max}"))
+                    .at(&node.span),
+            );
+            default
+        }
+    }
+}
+
+fn timeout(
+    section: &mut Section,
+    key: &'static str,
+    default: u64,
+    problems: &mut Diagnostics,
+) -> u64 {
+    let Some(node) = section.take(key) else {
+        return default;
+    };
+    match node
+        .parse::<Seconds>(problems)
+        .map(|seconds| u64::try_from(seconds.0))
+    {
+        Some(Ok(seconds)) if (1..=3600).contains(&seconds) => seconds,
+        None => default,
+        Some(_) => {
+            problems.push(
+                Diagnostic::error("E1006", format!("`{key}` must be from 1s to 1h")).at(&node.span),
+            );
+            default
+        }
+    }
+}
+
+fn audit(
+    root: &mut Section,
+    sources: &Sources,
+    problems: &mut Diagnostics,
+) -> (AuditSettings, Vec<(String, Span)>) {
+    let Some(mut section) = root.section("audit", problems) else {
+        return (AuditSettings::Stdout, Vec::new());
+    };
+    let file = section.take("file");
+    let fsync = section.flag("fsync", problems);
+    let redact = section
+        .take("redact")
+        .map(crate::section::Node::list)
+        .unwrap_or_default();
+    let redact = redact
+        .iter()
+        .filter_map(|node| {
+            node.text(problems)
+                .map(|text| (text.to_string(), node.span.clone()))
+        })
+        .collect();
+    let span = section.span.clone();
+    section.finish(problems);
+    let settings = match file.and_then(|node| node.text(problems)) {
+        Some(name) => AuditSettings::File {
+            path: sources.path(&name),
+            fsync,
+        },
+        None => {
+            if fsync {
+                problems.push(Diagnostic::error("E1006", "`fsync` needs a `file`").at(&span));
+            }
+            AuditSettings::Stdout
+        }
+    };
+    (settings, redact)
+}

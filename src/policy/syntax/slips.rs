@@ -1,0 +1,299 @@
+//! Syntax errors in the words of an author: what was expected, and which slip it probably was.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pest::Parser;
+use pest::error::{ErrorVariant, InputLocation};
+
+use super::grammar::{Grammar, Rule};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+
+/// Words and signs of the language that later builds bring.
+const LATER: &[&str] = &[
+    "overrides",
+    "import",
+    "list",
+    "def",
+    "test",
+    "prove",
+    "is",
+    "beyond",
+    "<",
+    ">",
+    "@",
+    "mon",
+    "tue",
+    "wed",
+    "thu",
+    "fri",
+    "sat",
+    "sun",
+];
+/// The same, where they stand before what cannot be read: `any scope like …`, `count(scope) …`.
+const LATER_BEFORE: &[&str] = &["any", "all", "none", "count"];
+
+/// Slips that come from other languages, and what to write here.
+const SLIPS: &[(&str, &str)] = &[
+    ("&&", "write `and`"),
+    ("||", "write `or`"),
+    ("!", "write `not`"),
+    ("'", "write strings in double quotes"),
+    ("//", "comments begin with `#`"),
+    ("/*", "comments begin with `#`"),
+    ("resources", "write `resource`"),
+    ("audiences", "write `audience`"),
+    ("clients", "write `client`"),
+    ("scopes", "write `scope`"),
+    ("allow", "write `rule`"),
+    ("permit", "write `rule`"),
+    ("forbid", "write `deny`"),
+    (
+        "priority",
+        "there are no priorities: exactly one outcome may match",
+    ),
+];
+
+/// The words with which clauses begin.
+const CLAUSES: [&str; 11] = [
+    "from", "by", "to", "actor", "via", "issue", "when", "use", "because", "tell", "error",
+];
+
+/// The same error with what was tried where. That costs more than the parse, so that only a text that
+/// failed pays for it; the switch is pest's own, for all threads.
+pub(super) fn detailed(text: &str, error: pest::error::Error<Rule>) -> pest::error::Error<Rule> {
+    static SWITCH: Mutex<()> = Mutex::new(());
+    let _held = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
+    pest::set_error_detail(true);
+    let detailed = Grammar::parse(Rule::file, text).err().unwrap_or(error);
+    pest::set_error_detail(false);
+    detailed
+}
+
+/// pest's error in the words of an author.
+pub(super) fn explain(
+    file: &Arc<str>,
+    text: &str,
+    error: &pest::error::Error<Rule>,
+) -> Diagnostics {
+    let mut start = match error.location {
+        InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
+    };
+    let productions = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
+        ErrorVariant::CustomError { message } => {
+            let message = format!("the file cannot be parsed: {message}");
+            let span = Span::new(file, start..start);
+            return Diagnostic::error("E0101", message).at(&span).into();
+        }
+    };
+    let mut wanted: Vec<String> = productions.iter().map(|p| words(*p)).collect();
+    if let Some(attempts) = error.parse_attempts() {
+        let furthest = attempts.max_position;
+        // Productions fail where they begin; the character that stopped the last one may stand later.
+        if furthest > start && !splits_word(text, start, furthest) {
+            if let Some(problem) = in_string(file, text, start, furthest) {
+                return problem.into();
+            }
+            start = furthest;
+            wanted.clear();
+        }
+        if furthest == start {
+            let words_too = wanted.is_empty();
+            let signs = attempts.expected_tokens().into_iter();
+            wanted.extend(signs.filter_map(|token| sign(&token.to_string(), words_too)));
+        }
+    }
+    let rest = text.get(start..).unwrap_or_default();
+    let word = first_word(rest);
+    let span = Span::new(file, start..start + word.len());
+    let before = text.get(..start).unwrap_or_default().trim_end();
+    let before_start = before.len() - last_word(before).len();
+    let before_span = Span::new(file, before_start..before.len());
+    let before = last_word(before);
+    let operator = productions.contains(&Rule::operator) && wanted.contains(&words(Rule::operator));
+
+    let later = if LATER.contains(&word) {
+        Some((word, &span))
+    } else if LATER_BEFORE.contains(&before) && (operator || word == "of") {
+        Some((before, &before_span))
+    } else if word == "{" && wanted.contains(&words(Rule::value)) {
+        Some(("{ … }", &span))
+    } else {
+        None
+    };
+    if let Some((word, span)) = later {
+        let message = format!("`{word}` is of the language, but not of this build");
+        return Diagnostic::error("E0203", message).at(span).into();
+    }
+    let ends = |word| matches!(word, "" | "\n" | "and" | "or" | ")" | "{" | "}");
+    if operator && CLAUSES.contains(&before) {
+        let message = format!("expected a condition, found the clause `{before}`");
+        return Diagnostic::error("E0100", message).at(&before_span).into();
+    }
+    if operator && (CLAUSES.contains(&word) || ends(word)) {
+        let message = format!("`{before}` is not compared with anything");
+        let help = format!("for a truth value, write `{before} == true`");
+        let problem = Diagnostic::error("E0100", message).at(&before_span);
+        return problem.help(help).into();
+    }
+
+    if let Some(both) = wanted
+        .iter()
+        .position(|name| *name == words(Rule::connective))
+    {
+        wanted.splice(both..=both, ["`and`".to_owned(), "`or`".to_owned()]);
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    let of_clause = |name: &String| CLAUSES.iter().any(|word| *name == format!("`{word}`"));
+    if wanted.iter().filter(|name| of_clause(name)).count() > 3 {
+        wanted.retain(|name| !of_clause(name));
+        wanted.push("another clause".to_owned());
+    }
+    let found = match word {
+        "" => "the end of the file".to_owned(),
+        "\n" | "\r" => "the end of the line".to_owned(),
+        "\"" => "a string".to_owned(),
+        word => format!("`{word}`"),
+    };
+    let message = match wanted.as_slice() {
+        [] => format!("{found} cannot stand here"),
+        [one] => format!("expected {one}, found {found}"),
+        [many @ .., last] => format!("expected {} or {last}, found {found}", many.join(", ")),
+    };
+    let mut problem = Diagnostic::error("E0100", message).at(&span);
+    if wanted.contains(&words(Rule::file)) {
+        problem = problem.help("a policy file begins with `policy 1 module NAME`");
+    } else if operator && word == "=" {
+        problem = problem.help("write `==` to compare");
+    } else if let Some((_, advice)) = SLIPS.iter().find(|(slip, _)| rest.starts_with(slip)) {
+        problem = problem.help(*advice);
+    } else if word == "-" || (operator && word.starts_with('-')) {
+        problem = problem.help("a name in a path has no `-`");
+    } else if word.starts_with(char::is_alphabetic)
+        && !matches!(word, "in" | "has" | "as" | "and" | "or")
+        && wanted.contains(&words(Rule::string))
+    {
+        problem = problem.help(format!("write strings in double quotes: `\"{word}\"`"));
+    } else if word == "\"" && wanted.contains(&words(Rule::w_client)) {
+        problem = problem.help("write `by client \"…\"`");
+    }
+    problem.into()
+}
+
+/// Whether a position stands inside a word, or at the end of the one that stands at `start`.
+fn splits_word(text: &str, start: usize, at: usize) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let inside = text.get(..at).is_none_or(|text| text.ends_with(word))
+        && text.get(at..).is_none_or(|text| text.starts_with(word));
+    inside
+        || text
+            .get(start..at)
+            .is_none_or(|text| text.chars().all(word))
+}
+
+/// A mistake inside a string that was begun.
+fn in_string(file: &Arc<str>, text: &str, start: usize, at: usize) -> Option<Diagnostic> {
+    let inside = text.get(start..at)?;
+    let open = inside.rfind('"')? + start;
+    let rest = text.get(at..)?;
+    let line_end = rest.is_empty() || rest.starts_with(['\n', '\r']);
+    if rest.starts_with('\\') || inside.ends_with('\\') {
+        let at = if inside.ends_with('\\') { at - 1 } else { at };
+        let escape = text
+            .get(at..)?
+            .chars()
+            .nth(1)
+            .map_or(1, |c| 1 + c.len_utf8());
+        let problem = Diagnostic::error("E0100", "a string has no such escape");
+        return Some(
+            problem
+                .at(&Span::new(file, at..at + escape))
+                .help("`\\\"` and `\\\\` are all that there is"),
+        );
+    }
+    line_end.then(|| {
+        Diagnostic::error("E0100", "the string is not closed on its line")
+            .at(&Span::new(file, open..at))
+    })
+}
+
+/// The word, number or sign at the start of a text; of a very long one, the start.
+fn first_word(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+        .unwrap_or(text.len());
+    let end = end.max(text.chars().next().map_or(0, char::len_utf8));
+    let shown = text.char_indices().nth(64).map_or(end, |(at, _)| at);
+    text.get(..end.min(shown)).unwrap_or_default()
+}
+
+/// The word or path at the end of a text.
+fn last_word(text: &str) -> &str {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    text.get(text.trim_end_matches(word).len()..)
+        .unwrap_or_default()
+}
+
+/// A token that pest wanted, if it is a sign; a word too where nothing else is known.
+fn sign(token: &str, words_too: bool) -> Option<String> {
+    let plain = token.trim_matches(['"', '`', '\'']);
+    let is_word = plain.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let is_sign = matches!(plain, "," | ":" | "]" | ")" | "}" | "{" | "&" | "[");
+    (is_sign || (words_too && is_word && plain.chars().all(|c| c.is_ascii_lowercase())))
+        .then(|| format!("`{plain}`"))
+}
+
+/// What a production is called in messages.
+fn words(production: Rule) -> String {
+    let fixed = match production {
+        Rule::file | Rule::header | Rule::w_policy => "`policy 1 module NAME`",
+        Rule::rule => "`rule`",
+        Rule::deny => "`deny`",
+        Rule::EOI => "the end of the file",
+        Rule::from => "`from`",
+        Rule::by => "`by`",
+        Rule::to => "`to`",
+        Rule::actor => "`actor`",
+        Rule::via => "`via`",
+        Rule::issue => "`issue`",
+        Rule::when => "`when`",
+        Rule::use_ => "`use`",
+        Rule::because => "`because`",
+        Rule::tell => "`tell`",
+        Rule::error_ => "`error`",
+        Rule::any_issuer => "`any issuer`",
+        Rule::any_client => "`any client`",
+        Rule::any_target => "`any target`",
+        Rule::no_target => "`no target`",
+        Rule::issuer => "an issuer's alias",
+        Rule::target_kind | Rule::target | Rule::targets => "`resource` or `audience`",
+        Rule::match_kind => "`under` or `like`",
+        Rule::string | Rule::strings | Rule::matcher => "a string",
+        Rule::string_body | Rule::escape => "the rest of a string",
+        Rule::condition | Rule::term => "a condition",
+        Rule::negation => "`not`",
+        Rule::connective => "`and` or `or`",
+        Rule::presence => "`present` or `absent`",
+        Rule::operator => "an operator (`==`, `!=`, `in`, `like`, `under`, `has`, `only`)",
+        Rule::group => "`(`",
+        Rule::comparison | Rule::operand | Rule::path => "an attribute",
+        Rule::list => "a list",
+        Rule::literal => "a constant",
+        Rule::name => "a name",
+        Rule::parameter => "a parameter (`name: value`)",
+        Rule::value => "a value",
+        Rule::version => "the version `1`",
+        Rule::duration | Rule::at_most => "a duration (`60s`, `5m`)",
+        Rule::actor_form => "`none`, `client`, `named`, `required` or `optional`",
+        _ => "",
+    };
+    if !fixed.is_empty() {
+        return fixed.to_owned();
+    }
+    // The words of the grammar are called `w_WORD` there.
+    match format!("{production:?}").strip_prefix("w_") {
+        Some(word) => format!("`{word}`"),
+        None => "something else".to_owned(),
+    }
+}
