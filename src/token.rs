@@ -102,6 +102,10 @@ pub enum TokenError {
     /// The header `typ` is that of another kind of token (RFC 8725 §3.11).
     #[error("the token's `typ` does not go with the declared type")]
     WrongTyp,
+    /// It has `events`, as every security event token does (RFC 8417 §2.2), logout tokens among them,
+    /// whatever their `typ`: such a token says that something happened and grants nothing.
+    #[error("the token states an event (`events`) and grants nothing")]
+    Event,
     /// A claim has the wrong type or is missing.
     #[error("{0}")]
     Claim(#[from] ClaimError),
@@ -153,6 +157,7 @@ impl TokenError {
             Self::NoVerifier => "no_verifier",
             Self::TypeNotAccepted => "token_type_not_accepted",
             Self::WrongTyp => "typ_wrong",
+            Self::Event => "token_is_event",
             Self::Claim(_) => "claim_invalid",
             Self::Expired => "token_expired",
             Self::NotYet(_) => "token_not_yet_valid",

@@ -17,7 +17,8 @@ fn present(request: &TokenRequest) -> Result<Option<Presented>, ClientError> {
         request.form.value("client_secret"),
     ) {
         (_, None) => Ok(None),
-        (None, Some(_)) => Err(ClientError::Missing),
+        (None, Some(_)) if request.authorization.is_empty() => Err(ClientError::Missing),
+        (None, Some(_)) => Err(ClientError::Several),
         (Some(id), Some(secret)) => Ok(Some(Presented {
             client_id: id.to_owned(),
             secret: Secret::new(secret.to_owned()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 
@@ -61,9 +61,10 @@ pub(super) async fn answer(
     let id = request_id();
     let mut trail = Trail::new(id.clone());
     let deadline = Duration::from_secs(snapshot.settings.request_timeout);
-    let now = gateway.services.clock.now();
     let line = async {
         let incoming = read(request, snapshot).await?;
+        // Not before the body is here: a slow one must not keep a token valid that has expired.
+        let now = gateway.services.clock.now();
         exchange(&snapshot.realm, &incoming, now, &mut trail)
             .await
             .map_err(Failure::Exchange)
@@ -197,20 +198,21 @@ async fn read(request: Request<Incoming>, snapshot: &Snapshot) -> Result<TokenRe
     }
     let (head, body) = request.into_parts();
     check_content(&head.headers)?;
+    let too_large = || {
+        let text = "the body is larger than 64 KiB";
+        Failure::http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
+    };
+    // What is announced as too large is not waited for.
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
     let collected = tokio::time::timeout(
         Duration::from_secs(snapshot.settings.body_timeout),
         Limited::new(body, MAX_BODY).collect(),
     );
     let bytes = match collected.await {
         Ok(Ok(body)) => zeroize::Zeroizing::new(body.to_bytes().to_vec()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = "the body is larger than 64 KiB";
-            return Err(Failure::http(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                text,
-            ));
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(_)) => {
             return Err(Failure::http(
                 StatusCode::BAD_REQUEST,

@@ -29,6 +29,9 @@ pub(super) fn party(
     if let Some(constraint) = CONSTRAINTS.into_iter().find(|name| claims.has(name)) {
         return Err(TokenError::Constrained(constraint));
     }
+    if claims.has("events") {
+        return Err(TokenError::Event);
+    }
     let now = expectation.now;
     let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
         (Some(at), _, _) => at,

@@ -27,3 +27,15 @@ mod examples;
 // Policy text → tree → rules → decisions, and what holds for all of them.
 #[cfg(test)]
 mod policy;
+
+// A gateway in this process, issuers that sign, an introspection endpoint that obeys.
+#[cfg(test)]
+mod support;
+
+// Bytes → bytes, with `data/wire/**.http`.
+#[cfg(test)]
+mod wire;
+
+// Exchanges over HTTP, one file per concern.
+#[cfg(test)]
+mod exchange;

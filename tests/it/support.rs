@@ -1,0 +1,22 @@
+//! What the tests run against: a whole gateway in this process, issuers that sign, and an
+//! introspection endpoint that says what it is told to. The clock stands still at [`NOW`].
+
+mod gateway;
+mod http;
+mod idp;
+mod introspection;
+
+pub use gateway::{Gateway, REALM, RULES, SECRET};
+pub use http::{Answer, basic, call, form, head};
+pub use idp::{Idp, claims, with, without};
+pub use introspection::{Introspection, Reply};
+
+/// The time of the tests, 2026-09-21T14:13:20Z.
+pub const NOW: i64 = 1_790_000_000;
+
+/// The type of an access token, as a request spells it.
+pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The type of a JWT, as a request spells it.
+pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// The grant type, as a request spells it.
+pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
