@@ -121,6 +121,9 @@ pub enum TokenError {
     /// It has `act`, `may_act` or `cnf`, which this build cannot honour.
     #[error("the token has `{0}`, which this server does not support")]
     Constrained(&'static str),
+    /// Introspection says that it is bound to a key, or something else than a bearer token.
+    #[error("the token is not a bearer token, and this server supports no other")]
+    NotBearer,
     /// Introspection says that it is not active (RFC 7662 §2.2).
     #[error("the token is not active")]
     Inactive,
@@ -165,6 +168,7 @@ impl TokenError {
             Self::Constrained("act") => "token_has_act",
             Self::Constrained("may_act") => "token_has_may_act",
             Self::Constrained(_) => "token_has_cnf",
+            Self::NotBearer => "token_not_bearer",
             Self::Inactive => "token_inactive",
             Self::OtherIssuer => "issuer_differs",
             Self::Unavailable(_) => "issuer_unavailable",

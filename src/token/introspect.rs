@@ -81,7 +81,7 @@ impl Introspection {
             .string("token_type")?
             .is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer"))
         {
-            return Err(TokenError::Constrained("cnf"));
+            return Err(TokenError::NotBearer);
         }
         let party = party(issuer, &claims, Source::Introspection, expectation)?;
         // Vouched for by: the issuer's own answer about this very token, and every check of `party`.

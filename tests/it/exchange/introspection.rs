@@ -56,12 +56,12 @@ async fn what_the_issuer_says_is_checked_like_a_token() {
         (
             "a7: a DPoP token",
             json!({ "token_type": "DPoP" }),
-            "token_has_cnf",
+            "token_not_bearer",
         ),
         (
             "a token of no type we know",
             json!({ "token_type": "N_A" }),
-            "token_has_cnf",
+            "token_not_bearer",
         ),
         ("a7: cnf", json!({ "cnf": { "jkt": "x" } }), "token_has_cnf"),
         ("a1: act", json!({ "act": { "sub": "x" } }), "token_has_act"),

@@ -163,7 +163,7 @@ async fn no_token_and_no_secret_in_records_metrics_status_errors_or_debug() {
 
     // The run was one of all kinds.
     assert!(
-        issued.len() > 5 && errors.len() > 200,
+        issued.len() > 3 && errors.len() > 200,
         "{} {}",
         issued.len(),
         errors.len()
