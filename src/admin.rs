@@ -12,10 +12,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::rfc3339;
-use crate::server::Gateway;
+use crate::server::{Gateway, with_write_deadline};
+
+/// The most connections at once.
+const MAX_CONNECTIONS: usize = 64;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,6 +26,7 @@ const JSON: &str = "application/json";
 
 /// Serves until `stop` becomes true.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -30,6 +34,9 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             continue;
         };
         let gateway = Arc::clone(&gateway);
@@ -40,8 +47,11 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(connection);
+            .serve_connection(TokioIo::new(with_write_deadline(stream, 10)), service);
+        tokio::spawn(async move {
+            let _ = connection.await; // whoever scrapes comes back
+            drop(permit);
+        });
     }
 }
 

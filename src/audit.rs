@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use crate::exchange::{ExchangeError, Trail};
 use crate::oauth::error::OAuthError;
 use crate::policy::decide::Reason;
-use crate::policy::facts::REDACTED;
+use crate::policy::facts::{REDACTED, SUBJECT_EXP};
 use crate::snapshot::{AuditSettings, Snapshot};
 use sink::{AuditError, AuditSink, Target};
 
@@ -160,6 +160,7 @@ impl Record {
         duration: std::time::Duration,
     ) -> Self {
         let realm = &snapshot.realm;
+        let shown = Shown(&realm.redact);
         let place = |id: &crate::oauth::id::RuleId| RuleRecord {
             id: id.to_string(),
             at: realm.places.get(id).cloned().unwrap_or_default(),
@@ -181,14 +182,11 @@ impl Record {
                 .permitted
                 .as_ref()
                 .map(|permitted| permitted.processor.to_string()),
-            client: client(trail),
-            subject: subject(trail, &realm.redact),
-            asked: asked(trail),
-            granted: granted(trail, &realm.redact),
-            context: trail
-                .facts
-                .as_ref()
-                .map(|facts| redacted(facts, &realm.redact)),
+            client: client(trail, shown),
+            subject: subject(trail, shown),
+            asked: asked(trail, shown),
+            granted: granted(trail, shown),
+            context: trail.facts.as_ref().map(|facts| redacted(facts, shown)),
             config: snapshot.hash.clone(),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         };
@@ -246,74 +244,90 @@ fn detail(error: &ExchangeError) -> String {
     }
 }
 
-fn client(trail: &Trail) -> Option<Value> {
-    match (&trail.client, &trail.claimed_client) {
-        (Some(client), _) => {
-            Some(serde_json::json!({ "id": client.id.as_str(), "auth": client.auth }))
+/// Shows values but for those whose attributes are configured not to be shown.
+#[derive(Clone, Copy)]
+struct Shown<'a>(&'a BTreeSet<String>);
+
+impl Shown<'_> {
+    /// The value, unless `path` is hidden.
+    fn value(self, path: &str, value: impl Into<Value>) -> Value {
+        if self.0.contains(path) {
+            REDACTED.into()
+        } else {
+            value.into()
         }
-        (None, Some(id)) => Some(serde_json::json!({ "id": id.as_str(), "authenticated": false })),
+    }
+
+    /// The value, unless something that it may be made of is hidden.
+    fn made_of(self, hidden: impl Fn(&str) -> bool, value: impl Into<Value>) -> Value {
+        if self.0.iter().any(|path| hidden(path)) {
+            REDACTED.into()
+        } else {
+            value.into()
+        }
+    }
+}
+
+fn client(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
+    match (&trail.client, &trail.claimed_client) {
+        (Some(client), _) => Some(serde_json::json!({
+            "id": shown.value("client.id", client.id.as_str()),
+            "auth": shown.value("client.auth", client.auth),
+        })),
+        (None, Some(id)) => Some(serde_json::json!({
+            "id": shown.value("client.id", id.as_str()),
+            "authenticated": false,
+        })),
         (None, None) => None,
     }
 }
 
-fn subject(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
+fn subject(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
     let hash = trail.subject_token_hash.as_ref()?;
-    let mut subject = Map::new();
-    subject.insert("token_sha256".to_owned(), hash.clone().into());
-    if let Some(party) = &trail.subject {
-        subject.insert("issuer".to_owned(), party.issuer.as_str().into());
-        subject.insert(
-            "sub".to_owned(),
-            shown("subject.sub", party.subject.as_str(), redact),
-        );
-        subject.insert("token_type".to_owned(), party.token_type.name().into());
-        subject.insert("token_id".to_owned(), party.token_id.clone().into());
-        subject.insert("expires_at".to_owned(), party.expires_at.0.into());
-    }
-    Some(Value::Object(subject))
-}
-
-fn shown(path: &str, value: &str, redact: &BTreeSet<String>) -> Value {
-    if redact.contains(path) {
-        REDACTED.into()
-    } else {
-        value.into()
-    }
-}
-
-fn asked(trail: &Trail) -> Option<Value> {
-    let asked = trail.asked.as_ref()?;
+    let Some(party) = &trail.subject else {
+        return Some(serde_json::json!({ "token_sha256": hash }));
+    };
     Some(serde_json::json!({
-        "resource": asked.resource,
-        "audience": asked.audience,
-        "scope": asked.scope,
-        "requested_token_type": asked.requested_token_type,
-        "subject_token_type": asked.subject_token_type,
+        "token_sha256": hash,
+        "issuer": shown.value("subject.issuer", party.issuer.as_str()),
+        "sub": shown.value("subject.sub", party.subject.as_str()),
+        "token_type": shown.value("subject.token_type", party.token_type.name()),
+        "token_id": party.token_id,
+        "expires_at": shown.value(SUBJECT_EXP, party.expires_at.0),
     }))
 }
 
-fn granted(trail: &Trail, redact: &BTreeSet<String>) -> Option<Value> {
+fn asked(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
+    let asked = trail.asked.as_ref()?;
+    let requested = asked.requested_token_type.clone();
+    Some(serde_json::json!({
+        "resource": shown.value("resource", asked.resource.clone()),
+        "audience": shown.value("audience", asked.audience.clone()),
+        "scope": shown.value("request.scope", asked.scope.clone()),
+        "requested_token_type": shown.value("request.requested_token_type", requested),
+        "subject_token_type": shown.value("subject.token_type", asked.subject_token_type.clone()),
+    }))
+}
+
+fn granted(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
     let allowance = &trail.permitted.as_ref()?.allowance;
     let issued = trail.issued.as_ref()?;
+    let audience: Vec<&str> = allowance.audience.iter().map(|name| &**name).collect();
+    let target = |path: &str| matches!(path, "resource" | "audience");
+    let scope = |path: &str| matches!(path, "scope" | "request.scope" | "subject.scope");
     Some(serde_json::json!({
-        "audience": allowance.audience.iter().map(|name| &**name).collect::<Vec<_>>(),
-        "scope": allowance.scope.to_string(),
-        "expires_at": allowance.expires_at.0,
+        "audience": shown.made_of(target, audience),
+        "scope": shown.made_of(scope, allowance.scope.to_string()),
+        "expires_at": shown.value(SUBJECT_EXP, allowance.expires_at.0),
         "token_type": allowance.token_type.name(),
-        "sub": shown("subject.sub", allowance.subject.as_str(), redact),
+        // A template may hold any attribute.
+        "sub": shown.made_of(|path| path.starts_with("subject.") || path.starts_with("client."), allowance.subject.as_str()),
         "token_id": issued.token_id,
         "token_sha256": issued.token_hash,
     }))
 }
 
-fn redacted(facts: &Map<String, Value>, redact: &BTreeSet<String>) -> Map<String, Value> {
-    let hide = |(path, value): (&String, &Value)| {
-        let value = if redact.contains(path) {
-            REDACTED.into()
-        } else {
-            value.clone()
-        };
-        (path.clone(), value)
-    };
-    facts.iter().map(hide).collect()
+fn redacted(facts: &Map<String, Value>, shown: Shown<'_>) -> Map<String, Value> {
+    let entry = |(path, value): (&String, &Value)| (path.clone(), shown.value(path, value.clone()));
+    facts.iter().map(entry).collect()
 }

@@ -54,11 +54,14 @@ pub fn load(
     let root: Arc<str> = Arc::from(ROOT);
     let parsed = sources.text(ROOT, None, &mut problems).and_then(|text| {
         match section::parse(&root, &text) {
-            Ok(node) => node.section(&mut problems).map(|mut section| {
-                // What the file as a whole lacks is shown at its first line.
-                section.span.end = section.span.start;
-                section
-            }),
+            Ok(node) => {
+                sources.conceal(ROOT, &node.secrets());
+                node.section(&mut problems).map(|mut section| {
+                    // What the file as a whole lacks is shown at its first line.
+                    section.span.end = section.span.start;
+                    section
+                })
+            }
             Err(found) => {
                 problems.extend(found);
                 None

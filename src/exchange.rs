@@ -75,11 +75,13 @@ pub async fn exchange(
     trail: &mut Trail,
 ) -> Result<ExchangeResponse, ExchangeError> {
     let grant = grant(incoming)?;
-    let request = trail.request(ExchangeRequest::try_from(incoming)?); // RFC 8693 §2.1
+    let request = ExchangeRequest::try_from(incoming)?; // RFC 8693 §2.1
     let client = realm.clients.authenticate(incoming).inspect_err(|_| {
         trail.claimed_client = realm.clients.claimed(incoming).cloned();
     })?; // RFC 6749 §2.3
     let client = trail.client(client);
+    // Only now: strangers shall not fill the records with what they like.
+    let request = trail.request(request);
     let subject = realm
         .issuers
         .verify(

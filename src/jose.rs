@@ -123,7 +123,7 @@ impl FromStr for Algorithm {
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let digest = digest::digest(&digest::SHA256, bytes);
     // SHA-256 gives 32 bytes; `zip` needs no proof of it.
     out.iter_mut()
         .zip(digest.as_ref())
@@ -133,7 +133,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// SHA-256 of the bytes in base64url without padding, the form of `jkt`, `x5t#S256` and `ath`.
 pub fn sha256_base64url(bytes: &[u8]) -> String {
-    base64url::encode(digest::digest(&digest::SHA256, bytes).as_ref())
+    base64url::encode(sha256(bytes))
 }
 
 /// The system's random source failed.

@@ -145,7 +145,7 @@ pub fn processor(
         .map_or(LIFETIME, |seconds| seconds.0);
     let max_lifetime = section
         .parse::<Seconds>("max_lifetime", problems)
-        .map_or(MAX_LIFETIME.max(lifetime), |s| s.0);
+        .map_or(MAX_LIFETIME, |s| s.0);
     if lifetime < 1 || max_lifetime < lifetime {
         let message = format!(
             "`lifetime` ({lifetime}s) must be at least 1s and at most `max_lifetime` ({max_lifetime}s)"

@@ -261,6 +261,30 @@ impl Node {
         })
     }
 
+    /// The places of all values whose key says that they are secret, wherever they stand.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Span> {
+        let mut found = Vec::new();
+        self.find_secrets(&mut found);
+        found
+    }
+
+    fn find_secrets(&self, found: &mut Vec<Span>) {
+        match &self.value {
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    if is_secret(&key.name) {
+                        found.push(node.span.clone());
+                    } else {
+                        node.find_secrets(found);
+                    }
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| item.find_secrets(found)),
+            Value::Scalar(_) | Value::Null => {}
+        }
+    }
+
     /// The node as text.
     pub fn text(&self, problems: &mut Diagnostics) -> Option<Arc<str>> {
         match &self.value {
@@ -300,6 +324,14 @@ impl Node {
             Value::Scalar(_) | Value::Map(_) | Value::Null => vec![self],
         }
     }
+}
+
+/// Whether a key's value is a secret: `secret`, `secret_sha256`, `client_secret`, `password`, but not the
+/// name of a file or variable that holds one.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let elsewhere = key.ends_with("_file") || key.ends_with("_env");
+    (key.starts_with("secret") || key.ends_with("secret") || key.contains("passw")) && !elsewhere
 }
 
 /// A mapping from which keys are taken one by one; what is left at [`finish`](Self::finish) is unknown.

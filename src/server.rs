@@ -7,6 +7,7 @@ mod respond;
 mod token;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 
 pub use respond::Response;
 
@@ -29,8 +31,6 @@ use crate::snapshot::Live;
 const MAX_HEADERS: usize = 64;
 /// The most bytes of headers, hyper's read buffer.
 const MAX_HEAD: usize = 32 * 1024;
-/// How long connections have to end by themselves when the process stops.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a request needs.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
     let settings = gateway.live.load().settings.clone();
     let room = Arc::new(Semaphore::new(settings.max_connections));
     let graceful = GracefulShutdown::new();
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -57,11 +58,15 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: they come back as connections end.
-                tracing::warn!(%error, "cannot accept connections");
+                if !failing {
+                    tracing::warn!(%error, "cannot accept connections for now");
+                }
+                failing = true;
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
+        failing = false;
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             gateway.services.metrics.connection("turned_away");
             continue;
@@ -78,7 +83,10 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
             .header_read_timeout(Duration::from_secs(settings.header_timeout))
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(
+                TokioIo::new(with_write_deadline(stream, settings.body_timeout)),
+                service,
+            );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -88,7 +96,9 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown())
+    // As long as a request may take, and a moment to write its answer.
+    let drain = Duration::from_secs(settings.request_timeout + 2);
+    if tokio::time::timeout(drain, graceful.shutdown())
         .await
         .is_err()
     {
@@ -96,13 +106,27 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
     }
 }
 
+/// hyper has no deadline for a client that does not read what it asked for.
+pub(crate) fn with_write_deadline(
+    stream: TcpStream,
+    seconds: u64,
+) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(Duration::from_secs(seconds)));
+    Box::pin(stream)
+}
+
 /// Which path means what. The configuration is loaded once, and the request keeps it to the end.
-async fn route(gateway: &Gateway, request: Request<Incoming>, peer: SocketAddr) -> Response {
+async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response {
     let snapshot = gateway.live.load();
     let realm = &snapshot.realm;
     let path = request.uri().path();
     if path == realm.token_path {
-        return token::answer(gateway, &snapshot, request, peer).await;
+        // In a task of its own: what has begun is recorded, also when the client hangs up.
+        let gateway = Arc::clone(gateway);
+        let line =
+            tokio::spawn(async move { token::answer(&gateway, &snapshot, request, peer).await });
+        return line.await.unwrap_or_else(|_| respond::failed());
     }
     let document = if path == realm.metadata_path {
         &realm.metadata

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::client::ClientSet;
 use crate::diagnostic::{Diagnostics, SourceText};
-use crate::jose::SigningKeys;
+use crate::jose::{Algorithm, SigningKey, SigningKeys};
 use crate::oauth::NumericDate;
 use crate::oauth::id::{Issuer, RuleId};
 use crate::policy::PolicySet;
@@ -34,6 +34,8 @@ pub struct Realm {
     pub clients: ClientSet,
     /// Our keys.
     pub keys: SigningKeys,
+    /// Those among them that were made at the start; a reload keeps them.
+    pub ephemeral: Vec<EphemeralKey>,
     /// The processors.
     pub processors: ProcessorSet,
     /// The policies.
@@ -48,6 +50,17 @@ pub struct Realm {
     pub jwks: String,
     /// Attributes whose values the audit does not show.
     pub redact: BTreeSet<String>,
+}
+
+/// A key that was made at the start, and the configuration that it was made for.
+#[derive(Clone, Debug)]
+pub struct EphemeralKey {
+    /// The configured algorithm.
+    pub algorithm: Algorithm,
+    /// The configured `kid`.
+    pub kid: Option<Arc<str>>,
+    /// The key.
+    pub key: Arc<SigningKey>,
 }
 
 /// Everything loaded, at one instant.

@@ -121,6 +121,9 @@ pub enum TokenError {
     /// It has `act`, `may_act` or `cnf`, which this build cannot honour.
     #[error("the token has `{0}`, which this server does not support")]
     Constrained(&'static str),
+    /// It is an ID token, a refresh token or another that gives no access (RFC 8725 §3.11).
+    #[error("the token is not an access token")]
+    OtherKind,
     /// Introspection says that it is bound to a key, or something else than a bearer token.
     #[error("the token is not a bearer token, and this server supports no other")]
     NotBearer,
@@ -168,6 +171,7 @@ impl TokenError {
             Self::Constrained("act") => "token_has_act",
             Self::Constrained("may_act") => "token_has_may_act",
             Self::Constrained(_) => "token_has_cnf",
+            Self::OtherKind => "token_of_other_kind",
             Self::NotBearer => "token_not_bearer",
             Self::Inactive => "token_inactive",
             Self::OtherIssuer => "issuer_differs",
@@ -244,6 +248,10 @@ impl IssuerSet {
                 match (&issuer.keys, &issuer.introspection) {
                     (Some(keys), _) => jwt::verify(issuer, compact, keys, &expectation),
                     (None, Some(introspection)) => {
+                        // The issuer's answer vouches for it; what the token itself says still
+                        // binds, even where the answer leaves it out.
+                        jwt::check_typ(issuer, &compact, &expectation)?;
+                        party::refuse_kinds(|claim| Ok(compact.peek_has_unverified(claim)?))?;
                         introspection.verify(issuer, token, &expectation).await
                     }
                     (None, None) => Err(TokenError::NoVerifier),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::serve::{complain_about_start, stop_signal};
+use super::serve::{Signals, complain_about_start};
 use super::{COULD_NOT, FINDINGS, GOOD, complain, complain_about, counted, runtime, say};
 use crate::audit::Record;
 use crate::clock::Clock;
@@ -50,6 +50,13 @@ pub(super) fn run(verb: &Demo) -> u8 {
 }
 
 async fn play(verb: &Demo, dir: PathBuf) -> u8 {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("error: cannot listen for signals: {error}\n"));
+            return COULD_NOT;
+        }
+    };
     let (news_to, mut news) = mpsc::unbounded_channel();
     let tell = move |outcome: &ReloadOutcome| {
         let _ = news_to.send(news_of(outcome)); // nobody listening: the demo is over
@@ -96,7 +103,7 @@ async fn play(verb: &Demo, dir: PathBuf) -> u8 {
     if !verb.json {
         invite(&stage, &dir);
     }
-    follow(verb, &stage, &mut news).await;
+    follow(verb, &stage, &mut news, &mut signals).await;
     stage.running.stop().await;
     GOOD
 }
@@ -118,12 +125,17 @@ fn news_of(outcome: &ReloadOutcome) -> News {
 }
 
 /// Plays again after every change, and shows what others ask.
-async fn follow(verb: &Demo, stage: &Stage, news: &mut mpsc::UnboundedReceiver<News>) {
+async fn follow(
+    verb: &Demo,
+    stage: &Stage,
+    news: &mut mpsc::UnboundedReceiver<News>,
+    signals: &mut Signals,
+) {
     let mut records = stage.running.gateway.audit.listen();
     let mut own = String::new();
     loop {
         tokio::select! {
-            () = stop_signal() => return,
+            () = signals.stop() => return,
             Some(news) = news.recv() => {
                 match news {
                     News::Kept(text) if !verb.json => say(&format!("\n{text}")),
@@ -227,9 +239,10 @@ fn show(play: &Play) {
 fn invite(stage: &Stage, dir: &std::path::Path) {
     say(&format!(
         "\nStill serving. Edit {}/main.policy and save: what is sound goes live, what is not changes nothing.\n\
-         The same request by hand:\n\n  curl -s http://{}/as/token.oauth2 -u rs08:long-secure-random-secret \\\n    -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n    -d resource=https://backend.example.com/api \\\n    -d subject_token={} \\\n    -d subject_token_type=urn:ietf:params:oauth:token-type:access_token\n\nWhat is asked from now on (Ctrl-C ends):\n\n",
+         The same request by hand:\n\n  curl -s http://{}{} -u rs08:long-secure-random-secret \\\n    -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n    -d resource=https://backend.example.com/api \\\n    -d subject_token={} \\\n    -d subject_token_type=urn:ietf:params:oauth:token-type:access_token\n\nWhat is asked from now on (Ctrl-C ends):\n\n",
         dir.display(),
         stage.running.address,
+        stage.running.gateway.live.load().realm.token_path,
         demo::toys::BEARER
     ));
 }

@@ -4,6 +4,8 @@ use super::{
     COULD_NOT, Directory, GOOD, LogFormat, complain, complain_about, complain_about_load, runtime,
     start_logs,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::clock::Clock;
 use crate::reload::ReloadOutcome;
 use crate::reload::watch::Settle;
@@ -28,6 +30,13 @@ pub(super) fn run(verb: &Serve) -> u8 {
 }
 
 async fn serve(verb: &Serve) -> u8 {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("error: cannot listen for signals: {error}\n"));
+            return COULD_NOT;
+        }
+    };
     let options = Options {
         clock: Clock::system(),
         audit: None,
@@ -51,7 +60,7 @@ async fn serve(verb: &Serve) -> u8 {
         "serving"
     );
     drop(snapshot);
-    stop_signal().await;
+    signals.stop().await;
     tracing::info!("stopping: finishing what is in flight");
     running.stop().await;
     GOOD
@@ -76,18 +85,30 @@ pub(super) fn complain_about_start(error: &StartError) {
     }
 }
 
-/// SIGTERM, or Ctrl-C.
-pub(super) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
+/// The signals of a running process, from the moment this is made: before anything else, so that none of
+/// them ends a process that is only starting.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    _reload: Signal,
+}
+
+impl Signals {
+    /// Listens.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            // Heard by the reload; until that listens, it must not be what ends the process.
+            _reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or Ctrl-C.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -167,6 +167,10 @@ impl Reader<'_> {
             None => None,
             Some(text) if &*text == "none" => None,
             Some(text) if &*text == "claim" => Some("scope".to_owned()),
+            Some(text) if text.is_empty() => {
+                self.report("E1006", "`scope` is empty text", &span);
+                None
+            }
             Some(text) => Some(text.to_string()),
         };
         let local =
@@ -440,6 +444,7 @@ impl Reader<'_> {
     }
 
     fn typ(&mut self, node: Node) -> Option<BTreeSet<String>> {
+        let span = node.span.clone();
         let mut section = node.section(self.problems)?;
         let nodes = section.take("typ").map(Node::list);
         section.finish(self.problems);
@@ -454,6 +459,13 @@ impl Reader<'_> {
                 .unwrap_or(other)
                 .to_owned(),
         };
+        if texts.is_empty() {
+            self.report(
+                "E1005",
+                "`typ` lists nothing: no token could have it",
+                &span,
+            );
+        }
         Some(texts.iter().map(normal).collect())
     }
 
@@ -476,6 +488,21 @@ impl Reader<'_> {
                     "`audience` is empty: no token could be addressed to nobody",
                     &span,
                 );
+                None
+            }
+            [""] => {
+                self.report("E1006", "`audience` is empty text", &span);
+                None
+            }
+            [word]
+                if ["any", "client", "self"]
+                    .iter()
+                    .any(|known| word != known && word.eq_ignore_ascii_case(known)) =>
+            {
+                let problem =
+                    Diagnostic::error("E1006", format!("`{word}` is read as a name")).at(&span);
+                self.problems
+                    .push(problem.suggest(word, ["any", "client", "self"]));
                 None
             }
             ["any"] => Some(AudienceRule::Any),
@@ -521,7 +548,11 @@ impl Reader<'_> {
                 if let Some(at) = details.take("at")
                     && let Some(text) = at.text(self.problems)
                 {
-                    if !text.starts_with('/') {
+                    let escapes_right = text
+                        .split('~')
+                        .skip(1)
+                        .all(|rest| rest.starts_with(['0', '1']));
+                    if !text.starts_with('/') || !escapes_right {
                         self.report(
                             "E1006",
                             format!("`{text}` is not a JSON pointer such as `/a/b`"),

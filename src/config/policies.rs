@@ -23,7 +23,12 @@ pub(super) fn files(
         return Vec::new();
     };
     let mut names: Vec<String> = Vec::new();
-    for node in patterns.list() {
+    let span = patterns.span.clone();
+    let patterns = patterns.list();
+    if patterns.is_empty() {
+        problems.push(Diagnostic::error("E1005", "`policies` names no file").at(&span));
+    }
+    for node in patterns {
         let Some(pattern) = node.text(problems) else {
             continue;
         };

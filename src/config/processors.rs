@@ -39,10 +39,6 @@ fn unknown_kind(kind: &str, span: &Span, problems: &mut Diagnostics) {
     problems.push(problem.suggest(kind, FACTORIES.iter().map(|factory| factory.kind)));
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one load, each named"
-)]
 /// Builds every processor; without material, what needs none is checked all the same.
 pub(super) fn processors(
     root: &mut Section,

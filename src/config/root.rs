@@ -36,25 +36,32 @@ pub(super) fn snapshot(
             .at(&node.span);
         problems.push(problem.help("write the one realm's keys in this file"));
     }
-    let (settings, redact) = settings::settings(&mut root, sources, problems);
+    let read = settings::settings(&mut root, sources, problems);
     let defaults = processors::defaults(&mut root, problems);
     let realm = realm(
         &mut root,
-        settings.as_ref(),
+        read.settings.as_ref(),
         &defaults,
         sources,
         services,
         current,
-        redact,
+        read.redact,
         problems,
     );
+    if let Some(settings) = &read.settings {
+        settings::audit_file(settings, read.audit_at.as_ref(), sources, problems);
+    }
     root.finish(problems);
     Some(Parts {
         realm: realm?,
-        settings: settings?,
+        settings: read.settings?,
     })
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one load, each named"
+)]
 fn realm(
     root: &mut Section,
     settings: Option<&Settings>,
@@ -69,6 +76,7 @@ fn realm(
     let issuer = own_issuer(root, problems);
     let token_path = token_path(root, issuer.as_ref(), problems);
     let keys = keys::signing_keys(root, settings, sources, current, problems);
+    let (keys, ephemeral) = keys.unzip();
     let resources = resources(root, problems);
     let (clients, client_schemas, client_attributes) = clients::clients(root, sources, problems);
     let clients = ClientSet::new(clients);
@@ -136,6 +144,7 @@ fn realm(
         issuers,
         clients,
         keys,
+        ephemeral: ephemeral?,
         processors,
         policies,
         schema,

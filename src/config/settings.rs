@@ -1,18 +1,30 @@
 //! `server:`, `admin:` and `audit:`: what only a restart can change.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::Sources;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::section::{Seconds, Section};
 use crate::snapshot::{AuditSettings, Settings};
 
+/// What these sections say.
+pub(super) struct Read {
+    pub settings: Option<Settings>,
+    /// Attributes that the audit does not show, and where they are named.
+    pub redact: Vec<(String, Span)>,
+    /// Where the audit file is named.
+    pub audit_at: Option<Span>,
+}
+
+struct Audit {
+    settings: AuditSettings,
+    redact: Vec<(String, Span)>,
+    at: Option<Span>,
+}
+
 /// Reads the settings, and the attributes that the audit does not show.
-pub(super) fn settings(
-    root: &mut Section,
-    sources: &Sources,
-    problems: &mut Diagnostics,
-) -> (Option<Settings>, Vec<(String, Span)>) {
+pub(super) fn settings(root: &mut Section, sources: &Sources, problems: &mut Diagnostics) -> Read {
     let mut server = root
         .section("server", problems)
         .unwrap_or_else(|| root.empty());
@@ -45,21 +57,29 @@ pub(super) fn settings(
         let message = format!(
             "the admin listener on {address} is not loopback, and has no authentication in this build"
         );
-        problems.push(Diagnostic::error("E1009", message).at(span));
+        problems.push(
+            Diagnostic::error("E1009", message).at(span).help(
+                "to be reached from elsewhere, put a proxy that authenticates in front of it",
+            ),
+        );
     }
-    let (audit, redact) = audit(root, sources, problems);
+    let audit = audit(root, sources, problems);
     let settings = listen
         .zip(admin_listen)
         .map(|((listen, _), (admin, _))| Settings {
             listen,
             admin,
-            audit,
+            audit: audit.settings,
             max_connections,
             header_timeout,
             body_timeout,
             request_timeout,
         });
-    (settings, redact)
+    Read {
+        settings,
+        redact: audit.redact,
+        audit_at: audit.at,
+    }
 }
 
 fn address(
@@ -138,13 +158,13 @@ fn timeout(
     }
 }
 
-fn audit(
-    root: &mut Section,
-    sources: &Sources,
-    problems: &mut Diagnostics,
-) -> (AuditSettings, Vec<(String, Span)>) {
+fn audit(root: &mut Section, sources: &Sources, problems: &mut Diagnostics) -> Audit {
     let Some(mut section) = root.section("audit", problems) else {
-        return (AuditSettings::Stdout, Vec::new());
+        return Audit {
+            settings: AuditSettings::Stdout,
+            redact: Vec::new(),
+            at: None,
+        };
     };
     let file = section.take("file");
     let fsync = section.flag("fsync", problems);
@@ -161,6 +181,7 @@ fn audit(
         .collect();
     let span = section.span.clone();
     section.finish(problems);
+    let at = file.as_ref().map(|node| node.span.clone());
     let settings = match file.and_then(|node| node.text(problems)) {
         Some(name) => AuditSettings::File {
             path: sources.path(&name),
@@ -173,5 +194,45 @@ fn audit(
             AuditSettings::Stdout
         }
     };
-    (settings, redact)
+    Audit {
+        settings,
+        redact,
+        at,
+    }
+}
+
+/// The audit file must be one that can be appended to, and none that this load reads: strangers' requests
+/// are written there.
+pub(super) fn audit_file(
+    settings: &Settings,
+    at: Option<&Span>,
+    sources: &Sources,
+    problems: &mut Diagnostics,
+) {
+    let (AuditSettings::File { path, .. }, Some(at)) = (&settings.audit, at) else {
+        return;
+    };
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let message = if path.exists() && !path.is_file() {
+        "this is not a regular file"
+    } else if parent.is_some_and(|parent| !parent.is_dir()) {
+        "the directory of this file is not there"
+    } else if canonical(path).is_some_and(|audit| {
+        sources
+            .files()
+            .iter()
+            .any(|file| canonical(file).as_ref() == Some(&audit))
+    }) {
+        "this file belongs to the configuration"
+    } else {
+        return;
+    };
+    problems.push(
+        Diagnostic::error("E1017", message)
+            .at(at)
+            .help("records are appended to it, one for every request"),
+    );
 }

@@ -9,14 +9,24 @@ use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
 use crate::jose::sha256_base64url;
 use crate::oauth::secret::Secret;
 use crate::section::MAX_FILE;
+use zeroize::Zeroizing;
 
-/// Everything that one load reads.
+/// Everything that one load reads. A file is read once, however often it is asked for: what was checked
+/// is what is used.
 #[derive(Debug)]
 pub struct Sources {
     dir: PathBuf,
     text: SourceText,
-    /// Hash of each file's bytes, or of its absence.
-    hashes: BTreeMap<PathBuf, String>,
+    /// By the name that the configuration uses.
+    read: BTreeMap<String, Read>,
+}
+
+/// What reading one file, or one environment variable, gave.
+#[derive(Debug)]
+struct Read {
+    /// Where it is; `None` for the environment.
+    path: Option<PathBuf>,
+    content: Result<Zeroizing<Vec<u8>>, String>,
 }
 
 impl Sources {
@@ -26,7 +36,7 @@ impl Sources {
         Self {
             dir: dir.to_owned(),
             text: SourceText::of_directory(dir),
-            hashes: BTreeMap::new(),
+            read: BTreeMap::new(),
         }
     }
 
@@ -44,20 +54,20 @@ impl Sources {
         problems: &mut Diagnostics,
     ) -> Option<Arc<str>> {
         let bytes = self.bytes(name, at, problems)?;
-        let Ok(text) = String::from_utf8(bytes) else {
+        let Ok(text) = std::str::from_utf8(&bytes) else {
             problems.push(place(
                 Diagnostic::error("E1007", format!("`{name}` is not UTF-8 text")),
                 at,
             ));
             return None;
         };
-        self.text.insert(Arc::from(name), Arc::from(mask(&text)));
+        self.text.insert(Arc::from(name), Arc::from(mask(text)));
         Some(Arc::from(text))
     }
 
     /// Reads a file that holds a secret in one line; the line's end is not part of it.
     pub fn secret(&mut self, name: &str, at: &Span, problems: &mut Diagnostics) -> Option<Secret> {
-        let bytes = zeroize::Zeroizing::new(self.bytes(name, Some(at), problems)?);
+        let bytes = self.bytes(name, Some(at), problems)?;
         self.warn_if_readable_by_others(name, at, problems);
         match std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n'])) {
             Ok("") => {
@@ -90,10 +100,12 @@ impl Sources {
             problems.push(problem.at(at));
             return None;
         }
-        self.hashes.insert(
-            PathBuf::from(format!("${name}")),
-            sha256_base64url(value.as_bytes()),
-        );
+        let content = Ok(Zeroizing::new(value.clone().into_bytes()));
+        let read = Read {
+            path: None,
+            content,
+        };
+        self.read.insert(format!("${name}"), read);
         Some(Secret::new(value))
     }
 
@@ -103,16 +115,17 @@ impl Sources {
         name: &str,
         at: Option<&Span>,
         problems: &mut Diagnostics,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Zeroizing<Vec<u8>>> {
         let path = self.path(name);
-        match read(&path) {
-            Ok(bytes) => {
-                self.hashes.insert(path, sha256_base64url(&bytes));
-                Some(bytes)
-            }
+        let entry = self.read.entry(name.to_owned()).or_insert_with(|| Read {
+            content: read(&path),
+            path: Some(path),
+        });
+        match &entry.content {
+            Ok(bytes) => Some(bytes.clone()),
             Err(reason) => {
-                self.hashes.insert(path.clone(), "absent".to_owned());
-                let message = format!("cannot read `{}`: {reason}", path.display());
+                let shown = self.dir.join(name);
+                let message = format!("cannot read `{}`: {reason}", shown.display());
                 problems.push(place(Diagnostic::error("E1007", message), at));
                 None
             }
@@ -121,7 +134,9 @@ impl Sources {
 
     /// The files that a glob of the configuration names, in order.
     pub fn glob(&mut self, pattern: &str, at: &Span, problems: &mut Diagnostics) -> Vec<String> {
-        let whole = self.path(pattern);
+        // The directory is a name, not a pattern, whatever letters it has.
+        let base = std::fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let whole = Path::new(&glob::Pattern::escape(&base.to_string_lossy())).join(pattern);
         let found = match glob::glob(&whole.to_string_lossy()) {
             Ok(found) => found,
             Err(error) => {
@@ -134,17 +149,17 @@ impl Sources {
         for entry in found {
             match entry {
                 Ok(path) => {
-                    let name = path
-                        .strip_prefix(&self.dir)
-                        .unwrap_or(&path)
-                        .to_string_lossy()
-                        .into_owned();
+                    let below = path.strip_prefix(&base).unwrap_or(&path);
                     // Kubernetes keeps its own directories beside the files, editors their backups.
-                    if !name.split('/').any(|part| part.starts_with('.')) {
+                    let hidden = |part: &str| part.starts_with('.') && part != "." && part != "..";
+                    let name = below.to_string_lossy().into_owned();
+                    if !name.split('/').any(hidden) {
                         names.push(name);
                     }
                 }
-                Err(error) => problems.push(Diagnostic::error("E1007", error.to_string()).at(at)),
+                Err(error) => {
+                    problems.push(Diagnostic::error("E1007", error.to_string()).at(at));
+                }
             }
         }
         names
@@ -167,12 +182,17 @@ impl Sources {
         }
     }
 
-    /// A hash over everything that was read.
+    /// A hash over everything that was read, by the names that the configuration uses: the same files
+    /// have the same hash wherever they lie.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut all = String::new();
-        for (path, hash) in &self.hashes {
-            all.push_str(&format!("{}\0{hash}\n", path.display()));
+        for (name, read) in &self.read {
+            let hash = match &read.content {
+                Ok(bytes) => sha256_base64url(bytes),
+                Err(_) => "absent".to_owned(),
+            };
+            all.push_str(&format!("{name}\0{hash}\n"));
         }
         sha256_base64url(all.as_bytes())
     }
@@ -180,12 +200,30 @@ impl Sources {
     /// Every file that was read or missed.
     #[must_use]
     pub fn files(&self) -> BTreeSet<PathBuf> {
-        let from_environment = |path: &&PathBuf| path.to_string_lossy().starts_with('$');
-        self.hashes
-            .keys()
-            .filter(|path| !from_environment(path))
-            .cloned()
+        self.read
+            .values()
+            .filter_map(|read| read.path.clone())
             .collect()
+    }
+
+    /// Stars out what stands at these places of a file, for excerpts. The text is that of the file as it
+    /// was read, with nothing else hidden.
+    pub fn conceal(&mut self, name: &str, spans: &[Span]) {
+        let Some(Ok(bytes)) = self.read.get(name).map(|read| &read.content) else {
+            return;
+        };
+        let mut bytes = bytes.to_vec();
+        for span in spans {
+            if let Some(hidden) = bytes.get_mut(span.start..span.end) {
+                hidden
+                    .iter_mut()
+                    .filter(|byte| !byte.is_ascii_whitespace())
+                    .for_each(|byte| *byte = b'*');
+            }
+        }
+        if let Ok(text) = String::from_utf8(bytes) {
+            self.text.insert(Arc::from(name), Arc::from(text));
+        }
     }
 
     /// The text of the files that hold no secret.
@@ -240,23 +278,25 @@ fn mask(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// How long a YAML scalar is: quoted, a block of deeper lines, or up to where flow or line end it.
+/// How long a YAML scalar is, generously: quoted, or up to where flow ends it, and lines that stand deeper.
 fn value_length(value: &str, indent: usize) -> usize {
     match value.chars().next() {
         Some(quote @ ('"' | '\'')) => value
             .get(1..)
             .and_then(|rest| rest.find(quote))
             .map_or(value.len(), |end| end + 2),
-        Some('|' | '>') => {
+        Some('[') => value.find(']').unwrap_or(value.len()),
+        _ => {
+            let first = value.split_inclusive('\n').next().unwrap_or_default();
+            if let Some(end) = first.find([',', '}']) {
+                return end;
+            }
             let deeper = |line: &&str| {
                 line.trim().is_empty() || line.len() - line.trim_start().len() > indent
             };
-            let mut lines = value.split_inclusive('\n');
-            let first = lines.next().map_or(0, str::len);
-            first + lines.take_while(deeper).map(str::len).sum::<usize>()
+            let rest = value.split_inclusive('\n').skip(1);
+            first.len() + rest.take_while(deeper).map(str::len).sum::<usize>()
         }
-        Some('[') => value.find(']').unwrap_or(value.len()),
-        _ => value.find([',', '}', '\n']).unwrap_or(value.len()),
     }
 }
 
@@ -268,7 +308,7 @@ fn place(diagnostic: Diagnostic, at: Option<&Span>) -> Diagnostic {
 }
 
 /// Regular files of a bounded size only: a FIFO would block the load, `/dev/zero` never end.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let meta = std::fs::metadata(path).map_err(|error| reason(&error))?;
     if !meta.is_file() {
         return Err("it is not a regular file".to_owned());
@@ -282,7 +322,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() > MAX_FILE {
         return Err(format!("it is larger than {MAX_FILE} bytes"));
     }
-    Ok(bytes)
+    Ok(Zeroizing::new(bytes))
 }
 
 fn reason(error: &std::io::Error) -> String {
@@ -311,6 +351,11 @@ mod tests {
                 "  secret: *\n    *******\n    **\n  b: 1\n",
             ),
             ("client_secret: x", "client_secret: *"),
+            (
+                "a:\n  secret:\n    hunter2\n  b: 1",
+                "a:\n  secret:\n    *******\n  b: 1",
+            ),
+            ("secret: a\n  b\nc: 1", "secret: *\n  *\nc: 1"),
             ("secret_file: a.txt", "secret_file: a.txt"),
             ("secret_sha256: abc", "secret_sha256: ***"),
             (

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use super::{Diagnostic, Diagnostics, Severity, SourceText, Span};
 
+/// How many findings are shown; nobody mends more at a time, and each costs a walk through its file.
+const MAX_SHOWN: usize = 100;
+
 /// Whether to colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Style {
@@ -19,9 +22,13 @@ impl Diagnostics {
     #[must_use]
     pub fn render(&self, sources: &SourceText, style: Style) -> String {
         let mut out = String::new();
-        for item in self.sorted() {
+        let items = self.sorted();
+        for item in items.iter().take(MAX_SHOWN) {
             out.push_str(&item.render(sources, style));
             out.push_str("\n\n");
+        }
+        if items.len() > MAX_SHOWN {
+            out.push_str(&format!("… and {} more\n\n", items.len() - MAX_SHOWN));
         }
         out
     }
@@ -31,6 +38,7 @@ impl Diagnostics {
     pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
         self.sorted()
             .into_iter()
+            .take(MAX_SHOWN)
             .map(|item| item.to_json(sources))
             .collect()
     }

@@ -81,6 +81,19 @@ impl<'a> Compact<'a> {
         }
     }
 
+    /// Whether the payload has a claim, **unverified**: good to refuse a token for what it says of
+    /// itself, and for nothing else.
+    ///
+    /// # Errors
+    /// [`JwsError::Payload`] when the payload is not a strict JSON object.
+    pub fn peek_has_unverified(&self, claim: &str) -> Result<bool, JwsError> {
+        let claims = self
+            .claims
+            .get_or_init(|| json::parse_object(&self.payload));
+        let claims = claims.as_ref().map_err(|why| JwsError::Payload(*why))?;
+        Ok(claims.contains_key(claim))
+    }
+
     /// Checks the signature with the one key of the set the header points at, and only then gives
     /// the claims (RFC 7515 §5.2).
     ///
@@ -252,7 +265,7 @@ pub fn shape(token: &str) -> Shape {
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
         .collect();
     // Whole groups of four decode whatever their bits; the beginning is all that matters here.
-    while letters.len() % 4 != 0 {
+    while !letters.len().is_multiple_of(4) {
         letters.push('A');
     }
     let decoded = base64url::decode(&letters).unwrap_or_default();

@@ -323,8 +323,20 @@ impl Reader<'_> {
             let whole = self.scopes("subject.scope").unwrap_or_default();
             (effective != whole).then_some(effective)
         });
+        let asked = self.text("request.grant_type");
+        let grant_type = match &asked {
+            None => schema.grant_types.first().copied(),
+            Some(text) => schema
+                .grant_types
+                .iter()
+                .copied()
+                .find(|known| *known == &**text),
+        };
+        if grant_type.is_none() {
+            self.wrong("request.grant_type", "a grant type of this build");
+        }
         RequestFacts {
-            grant_type: schema.grant_types.first().copied().unwrap_or(""),
+            grant_type: grant_type.unwrap_or(""),
             requested_token_type: requested,
             scope,
             targets,

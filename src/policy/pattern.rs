@@ -328,11 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_cost_no_more_than_their_number() {
-        let pattern = Glob::new(&"*a".repeat(100), "").unwrap();
-        assert!(
-            !pattern.matches(&"a".repeat(50_000).replace("aaaaa", "aaaab")) || pattern.matches("a")
-        );
+    fn many_stars_match_in_one_walk() {
+        // A backtracking matcher would need longer than the universe has for this.
+        let pattern = Glob::new(&"*a".repeat(60), "").unwrap();
+        assert!(!pattern.matches(&format!("{}b", "a".repeat(2000))));
+        assert!(pattern.matches(&"a".repeat(2000)));
     }
 
     #[test]

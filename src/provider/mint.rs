@@ -10,8 +10,11 @@ use serde_json::{Map, Value};
 use super::{BoxFuture, Capabilities, Material, Provider, ProviderError, ProviderFactory};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::jose::{Algorithm, SigningKey, base64url, random};
+use crate::oauth::NumericDate;
+use crate::oauth::claims::strings;
 use crate::oauth::id::Issuer;
 use crate::oauth::response::{Fact, Facts, IssuedToken};
+use crate::oauth::scope::Scopes;
 use crate::oauth::secret::RawToken;
 use crate::oauth::token_type::TokenType;
 use crate::policy::Permit;
@@ -124,14 +127,31 @@ impl Mint {
             issued_token_type: TokenType::AccessToken,
             token_type: "Bearer",
             token_id: Some(jti),
-            facts: Facts {
-                audience: Fact::Signed(allowed.audience.clone()),
-                scope: Fact::Signed(allowed.scope.clone()),
-                expires_at: Fact::Signed(allowed.expires_at),
-                subject: Fact::Signed(allowed.subject.clone()),
-                act: Fact::Signed(None),
-                confirmation: Fact::Signed(None),
-            },
+            facts: facts(&claims),
         })
+    }
+}
+
+/// What was signed, read back from the very claims: `confine` compares it with what was permitted.
+fn facts(claims: &Map<String, Value>) -> Facts {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let signed = |fact| Fact::Signed(fact);
+    let audience = claims.get("aud").and_then(strings);
+    Facts {
+        audience: audience.map_or(Fact::Unknown, |names| {
+            Fact::Signed(names.into_iter().map(Arc::from).collect())
+        }),
+        scope: text("scope")
+            .map_or(Some(Scopes::default()), |scope| scope.parse().ok())
+            .map_or(Fact::Unknown, Fact::Signed),
+        expires_at: claims
+            .get("exp")
+            .and_then(Value::as_i64)
+            .map_or(Fact::Unknown, |at| Fact::Signed(NumericDate(at))),
+        subject: text("sub")
+            .and_then(|sub| sub.parse().ok())
+            .map_or(Fact::Unknown, Fact::Signed),
+        act: signed(claims.get("act").cloned()),
+        confirmation: signed(claims.get("cnf").cloned()),
     }
 }

@@ -82,6 +82,12 @@ pub(super) fn document(body: &str) -> Response {
     response
 }
 
+/// Something went wrong that no record tells of.
+pub(super) fn failed() -> Response {
+    let error = OAuthError::new(ErrorCode::ServerError, "the server failed");
+    refused(&error, None, &RequestId::unknown())
+}
+
 /// There is nothing here.
 pub(super) fn not_found() -> Response {
     json(

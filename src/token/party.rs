@@ -5,6 +5,7 @@ use crate::context::{Attributes, Party};
 use crate::oauth::NumericDate;
 use crate::oauth::claims::{ClaimError, ClaimType, Claims, strings};
 use crate::oauth::scope::Scopes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Where claims come from.
@@ -19,6 +20,30 @@ pub(super) enum Source {
 /// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
 const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
 
+/// Claims that only tokens of another kind have (RFC 8725 §3.12): what an ID token says of the login, and
+/// the events of logout and security event tokens.
+const OTHER_KINDS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
+
+/// Refuses a token for claims that constrain it, or that make it another kind of token.
+pub(super) fn refuse_kinds(
+    has: impl Fn(&str) -> Result<bool, TokenError>,
+) -> Result<(), TokenError> {
+    for constraint in CONSTRAINTS {
+        if has(constraint)? {
+            return Err(TokenError::Constrained(constraint));
+        }
+    }
+    if has("events")? {
+        return Err(TokenError::Event);
+    }
+    for kind in OTHER_KINDS {
+        if has(kind)? {
+            return Err(TokenError::OtherKind);
+        }
+    }
+    Ok(())
+}
+
 /// Checks the claims of a verified token and reads the party from them.
 pub(super) fn party(
     issuer: &TrustedIssuer,
@@ -26,11 +51,15 @@ pub(super) fn party(
     source: Source,
     expectation: &Expectation<'_>,
 ) -> Result<Party, TokenError> {
-    if let Some(constraint) = CONSTRAINTS.into_iter().find(|name| claims.has(name)) {
-        return Err(TokenError::Constrained(constraint));
-    }
-    if claims.has("events") {
-        return Err(TokenError::Event);
+    refuse_kinds(|name| Ok(claims.has(name)))?;
+    // Some issuers say in the payload what a token is for; what it says must be access.
+    for (name, access) in [("typ", "bearer"), ("token_use", "access")] {
+        if claims
+            .string(name)?
+            .is_some_and(|kind| !kind.eq_ignore_ascii_case(access))
+        {
+            return Err(TokenError::OtherKind);
+        }
     }
     let now = expectation.now;
     let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
@@ -71,13 +100,21 @@ pub(super) fn party(
         audience: audience.map(|list| list.into_iter().map(Arc::from).collect()),
         client_id: client_id.map(Arc::from),
         acr: claims.string("acr")?.map(Arc::from),
-        amr: claims
-            .strings("amr")?
-            .map(|list| list.into_iter().map(Arc::from).collect()),
+        amr: amr(claims)?,
         auth_time: claims.date("auth_time")?,
         token_id: claims.string("jti")?.map(str::to_owned),
         claims: declared(issuer, claims)?,
     })
+}
+
+/// Some issuers write an empty list for "we do not say".
+fn amr(claims: &Claims) -> Result<Option<BTreeSet<Arc<str>>>, TokenError> {
+    match claims.at("/amr") {
+        Some(serde_json::Value::Array(items)) if items.is_empty() => Ok(None),
+        _ => Ok(claims
+            .strings("amr")?
+            .map(|list| list.into_iter().map(Arc::from).collect())),
+    }
 }
 
 fn missing(claim: &str) -> TokenError {

@@ -135,3 +135,85 @@ fn a_load_is_the_same_whatever_the_order_of_files() {
     }
     assert_eq!(hashes[0], hashes[1]);
 }
+
+#[test]
+fn a_directory_may_be_spelled_in_any_way_and_the_hash_is_the_same() {
+    let services = Services::new(Clock::system()).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let mut hashes = std::collections::BTreeSet::new();
+    for name in ["plain", ".hidden", "with[1]brackets", "with space", "q?*"] {
+        let dir = root.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(
+            dir.join("cambist.yaml"),
+            include_str!("../../policies/cambist.yaml"),
+        )
+        .unwrap();
+        fs::write(
+            dir.join("main.policy"),
+            include_str!("../../policies/main.policy"),
+        )
+        .unwrap();
+        for spelled in [
+            dir.clone(),
+            dir.join("."),
+            dir.join(""),
+            dir.join("../").join(name),
+        ] {
+            let loaded = config::load(&spelled, &services, None);
+            let snapshot =
+                loaded.unwrap_or_else(|e| panic!("{}: {:?}", spelled.display(), e.diagnostics));
+            assert_eq!(
+                snapshot.realm.policies.counts(),
+                (1, 1),
+                "{}",
+                spelled.display()
+            );
+            hashes.insert(snapshot.hash);
+        }
+    }
+    assert_eq!(hashes.len(), 1);
+    // Files beside the directory can be named too.
+    let dir = root.path().join("plain");
+    let yaml = fs::read_to_string(dir.join("cambist.yaml")).unwrap();
+    fs::write(
+        dir.join("cambist.yaml"),
+        yaml.replace("*.policy", "../.hidden/../q[?][*]/*.policy"),
+    )
+    .unwrap();
+    let found = config::load(&dir, &services, None);
+    assert!(
+        found.is_err(),
+        "a hidden directory below is not looked into"
+    );
+    let yaml = fs::read_to_string(dir.join("cambist.yaml")).unwrap();
+    fs::write(
+        dir.join("cambist.yaml"),
+        yaml.replace("../.hidden/../", "../"),
+    )
+    .unwrap();
+    assert_eq!(
+        config::load(&dir, &services, None)
+            .unwrap()
+            .realm
+            .policies
+            .counts(),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_file_is_read_once_so_that_what_was_checked_is_what_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a"), "one").unwrap();
+    let mut sources = config::Sources::new(dir.path());
+    let mut problems = cambist::diagnostic::Diagnostics::default();
+    assert_eq!(**sources.bytes("a", None, &mut problems).unwrap(), *b"one");
+    fs::write(dir.path().join("a"), "two").unwrap();
+    assert_eq!(**sources.bytes("a", None, &mut problems).unwrap(), *b"one");
+    assert_eq!(&*sources.text("a", None, &mut problems).unwrap(), "one");
+    // Also that there was none.
+    assert!(sources.bytes("b", None, &mut problems).is_none());
+    fs::write(dir.path().join("b"), "late").unwrap();
+    assert!(sources.bytes("b", None, &mut problems).is_none());
+}

@@ -152,6 +152,44 @@ async fn an_ephemeral_key_outlives_a_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_keys_at_their_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = realm(dir.path()).await;
+    let pem = cambist::jose::SigningKey::generate_pem(cambist::jose::Algorithm::ES256).unwrap();
+    fs::write(dir.path().join("as.pem"), pem.as_bytes()).unwrap();
+    let (running, _outcomes) = start(dir.path(), None).await;
+    let load = |key: &str| {
+        fs::write(
+            dir.path().join("cambist.yaml"),
+            yaml.replace("{ ephemeral: ES256 }", key),
+        )
+        .unwrap();
+        assert_eq!(
+            reload(&running.gateway, dir.path()).name(),
+            "applied",
+            "{key}"
+        );
+        let snapshot = running.gateway.live.load();
+        snapshot
+            .realm
+            .keys
+            .iter()
+            .map(|key| key.kid().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(load("{ ephemeral: ES256, kid: named }"), ["named"]);
+    let from_file = load("{ file: as.pem }");
+    // A key that was withdrawn does not go on signing under another heading.
+    assert_ne!(load("{ ephemeral: ES256 }"), from_file);
+    let both = load("{ ephemeral: ES256 }, { ephemeral: EdDSA }");
+    assert_eq!(
+        load("{ ephemeral: EdDSA }, { ephemeral: ES256 }"),
+        [both[1].clone(), both[0].clone()]
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_is_seen_and_a_broken_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     realm(dir.path()).await;

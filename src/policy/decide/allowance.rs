@@ -121,7 +121,8 @@ pub(super) fn permit<'a, P>(
             .map_err(|_| refuse(ErrorCode::InvalidRequest, Reason::Template("sub")))?,
         None => context.subject.subject.clone(),
     };
-    let scope = granted_scope(outcome, context, resources);
+    let audience = audience(outcome, context, resources);
+    let scope = granted_scope(outcome, context, &audience, resources);
     let asked = context
         .request
         .scope
@@ -138,7 +139,7 @@ pub(super) fn permit<'a, P>(
         return Err(refuse(ErrorCode::InvalidRequest, Reason::SubjectExpires));
     }
     let allowance = Allowance {
-        audience: audience(outcome, context, resources),
+        audience,
         scope,
         expires_at,
         token_type: outcome.issue.clone(),
@@ -159,6 +160,7 @@ pub(super) fn permit<'a, P>(
 fn granted_scope<P>(
     outcome: &Outcome<P>,
     context: &ExchangeContext,
+    audience: &BTreeSet<Arc<str>>,
     resources: &ResourceRegistry,
 ) -> Scopes {
     let mut scope = context.scope.clone();
@@ -181,9 +183,14 @@ fn granted_scope<P>(
             scope = scope.intersection(offered);
         }
     }
-    for audience in &context.request.targets.audiences {
-        if let Some(offered) = resources.offered(audience) {
+    // What the token will be good at counts, by whatever name it was asked for.
+    for name in audience {
+        if let Some(offered) = resources.offered(name) {
             scope = scope.intersection(&offered);
+        }
+        let entry = name.parse().ok().and_then(|uri| resources.find(&uri));
+        if let Some(offered) = entry.and_then(|entry| entry.scopes.as_ref()) {
+            scope = scope.intersection(offered);
         }
     }
     if outcome.carries_scope {
@@ -273,5 +280,126 @@ fn known<T>(
         None => Err(ConfineError::Unknown(what)),
         Some(value) if allowed(value) => Ok(()),
         Some(_) => Err(ConfineError::Outside(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Span;
+    use crate::oauth::id::RuleId;
+    use crate::oauth::response::Facts;
+    use crate::oauth::secret::RawToken;
+    use crate::policy::facts;
+    use crate::policy::schema::{IssuerSchema, Schema};
+
+    fn context() -> ExchangeContext {
+        let issuer = IssuerSchema {
+            alias: "op".parse().unwrap(),
+            local: true,
+            token_types: vec![TokenType::AccessToken],
+            has_scope: true,
+            claims: BTreeMap::new(),
+        };
+        let schema = Schema {
+            issuers: vec![issuer],
+            grant_types: vec!["token_exchange"],
+            ..Schema::default()
+        };
+        let json = serde_json::json!({ "client.id": "c", "subject.sub": "alice" });
+        facts::assemble(json.as_object().unwrap(), &schema, NumericDate(1000)).unwrap()
+    }
+
+    fn issued() -> IssuedToken {
+        IssuedToken {
+            token: RawToken::new("t".to_owned()),
+            issued_token_type: TokenType::AccessToken,
+            token_type: "Bearer",
+            token_id: None,
+            facts: Facts {
+                audience: Fact::Signed(["a".into()].into()),
+                scope: Fact::Signed("x".parse().unwrap()),
+                expires_at: Fact::Signed(NumericDate(1060)),
+                subject: Fact::Signed("alice".parse().unwrap()),
+                act: Fact::Signed(None),
+                confirmation: Fact::Signed(None),
+            },
+        }
+    }
+
+    #[test]
+    fn a_token_outside_its_permit_is_refused_fact_by_fact() {
+        type Change = fn(&mut IssuedToken);
+        let outside: [(&str, Change); 9] = [
+            ("type", |t| t.issued_token_type = TokenType::IdToken),
+            ("audience", |t| {
+                t.facts.audience = Fact::Signed(["a".into(), "b".into()].into())
+            }),
+            ("audience", |t| {
+                t.facts.audience = Fact::Signed(BTreeSet::new())
+            }),
+            ("scope", |t| {
+                t.facts.scope = Fact::Verified("x z".parse().unwrap())
+            }),
+            ("expiry", |t| {
+                t.facts.expires_at = Fact::Claimed(NumericDate(1061))
+            }),
+            ("subject", |t| {
+                t.facts.subject = Fact::Signed("bob".parse().unwrap())
+            }),
+            ("actor", |t| {
+                t.facts.act = Fact::Signed(Some(serde_json::json!({ "sub": "x" })))
+            }),
+            ("binding", |t| {
+                t.facts.confirmation = Fact::Signed(Some(serde_json::json!({})))
+            }),
+            ("audience", |t| {
+                t.facts.audience = Fact::Signed(["A".into()].into())
+            }),
+        ];
+        let unknown: [(&str, Change); 6] = [
+            ("audience", |t| t.facts.audience = Fact::Unknown),
+            ("scope", |t| t.facts.scope = Fact::Unknown),
+            ("expiry", |t| t.facts.expires_at = Fact::Unknown),
+            ("subject", |t| t.facts.subject = Fact::Unknown),
+            ("actor", |t| t.facts.act = Fact::Unknown),
+            ("binding", |t| t.facts.confirmation = Fact::Unknown),
+        ];
+        let context = context();
+        let rule = RuleId {
+            module: "m".into(),
+            name: "r".into(),
+        };
+        let span = Span::new(&Arc::from("f"), 0..0);
+        let permit = Permit {
+            rule: &rule,
+            span: &span,
+            allowance: Allowance {
+                audience: ["a".into()].into(),
+                scope: "x y".parse().unwrap(),
+                expires_at: NumericDate(1060),
+                token_type: TokenType::AccessToken,
+                subject: "alice".parse().unwrap(),
+            },
+            parameters: Parameters::new(),
+            context: &context,
+        };
+        assert!(permit.confine(issued()).is_ok());
+        for (what, change) in outside {
+            let mut token = issued();
+            change(&mut token);
+            assert_eq!(
+                permit.confine(token).unwrap_err(),
+                ConfineError::Outside(what)
+            );
+        }
+        for (what, change) in unknown {
+            let mut token = issued();
+            change(&mut token);
+            assert_eq!(
+                permit.confine(token).unwrap_err(),
+                ConfineError::Unknown(what)
+            );
+        }
     }
 }

@@ -385,3 +385,61 @@ async fn a10_every_exchange_asks_again() {
     assert_eq!(world.op.calls().len(), 2);
     assert_eq!(world.gateway.last()["subject"]["sub"], Value::Null);
 }
+
+/// A JWT of an issuer that is asked by introspection: the answer vouches for it, but what the token says
+/// of itself still binds, also where the answer leaves it out (Keycloak #53029).
+#[tokio::test]
+async fn a18_a_jwt_keeps_its_constraints_where_only_introspection_vouches_for_it() {
+    let world = World::with(
+        |yaml| {
+            yaml.replace(
+                "token_types: [access_token]",
+                "token_types: [access_token, jwt]",
+            )
+        },
+        RULES,
+    )
+    .await;
+    let op = crate::support::Idp::new("https://op.example.com", cambist::jose::Algorithm::ES256);
+    let token = |changes: Value| {
+        let base = crate::support::claims(json!({ "iss": "https://op.example.com" }));
+        op.token(&with(&base, &changes))
+    };
+    let good = world.gateway.trade(&token(json!({}))).await;
+    assert_eq!(good.status, 200, "{good:?}");
+    for (changes, reason) in [
+        (json!({ "act": { "sub": "x" } }), "token_has_act"),
+        (json!({ "may_act": { "sub": "x" } }), "token_has_may_act"),
+        (json!({ "cnf": { "jkt": "x" } }), "token_has_cnf"),
+        (json!({ "events": {} }), "token_is_event"),
+        (json!({ "nonce": "x" }), "token_of_other_kind"),
+    ] {
+        let answer = world.gateway.trade(&token(changes)).await;
+        world.refused(reason, &answer, "invalid_request", reason);
+    }
+    let logout = op.typed(
+        "logout+jwt",
+        &crate::support::claims(json!({ "iss": "https://op.example.com" })),
+    );
+    let answer = world.gateway.trade(&logout).await;
+    world.refused("a logout token", &answer, "invalid_request", "typ_wrong");
+}
+
+/// What is a JWT but for a stray sign is nobody else's to look up.
+#[tokio::test]
+async fn a_nearly_signed_token_is_shown_to_nobody() {
+    let world = World::start().await;
+    let token = world.partner.token(&crate::support::claims(
+        json!({ "iss": "https://partner.example.com" }),
+    ));
+    for nearly in [
+        format!("{token}="),
+        format!(" {token}"),
+        format!("{token}\n"),
+        token.replacen('.', "=.", 1),
+    ] {
+        let answer = world.gateway.trade(&nearly).await;
+        assert_eq!(answer.status, 400, "{nearly:?}");
+    }
+    assert_eq!(world.op.calls(), Vec::<String>::new());
+}

@@ -992,3 +992,29 @@ async fn a8_the_same_refusal_under_every_declared_type() {
         &world.gateway.get("/jwks").await.body
     ));
 }
+
+/// RFC 8725 §3.11: tokens of other kinds, whatever type they are declared as and whatever `typ` they have.
+#[tokio::test]
+async fn rule_14_id_tokens_and_refresh_tokens_are_no_access_tokens() {
+    let world = World::start().await;
+    for (what, changes) in [
+        ("an ID token with a nonce", json!({ "nonce": "n" })),
+        ("an ID token with at_hash", json!({ "at_hash": "h" })),
+        ("an ID token with c_hash", json!({ "c_hash": "h" })),
+        ("a refresh token that says so", json!({ "typ": "Refresh" })),
+        ("an ID token that says so", json!({ "typ": "ID" })),
+        ("an ID token by token_use", json!({ "token_use": "id" })),
+    ] {
+        let token = world.idp.token(&claims(changes));
+        let answer = world.gateway.trade(&token).await;
+        world.refused(what, &answer, "invalid_request", "token_of_other_kind");
+    }
+    for good in [
+        json!({ "typ": "Bearer" }),
+        json!({ "token_use": "access" }),
+        json!({ "amr": [] }),
+    ] {
+        let answer = world.gateway.trade(&world.idp.token(&claims(good))).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
