@@ -182,6 +182,44 @@ async fn more_connections_than_allowed_are_turned_away() {
     );
 }
 
+/// What has begun is recorded, also when nobody waits for the answer any more.
+#[tokio::test]
+async fn a_client_that_hangs_up_is_recorded() {
+    let (gateway, op) =
+        start(&IMPATIENT.replace("request_timeout: 2s", "request_timeout: 1s")).await;
+    op.says(|_| Reply::Hang);
+    let mut records = gateway.running.gateway.audit.listen();
+    let body = request_body();
+    let mut stream = TcpStream::connect(gateway.running.address).await.unwrap();
+    let request = format!("{}{body}", head(Some(&basic("rs08", SECRET)), body.len()));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // The issuer is being asked: the request is under way.
+    while op.calls().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    let record = tokio::time::timeout(Duration::from_secs(20), records.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (record.outcome, record.reason),
+        ("failed", Some("deadline"))
+    );
+}
+
+/// A client that asks and does not read holds its connection for a while, not for ever.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let (gateway, _op) = start(IMPATIENT).await;
+    let mut stream = TcpStream::connect(gateway.running.address).await.unwrap();
+    let requests = b"GET /jwks HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let flood = async { while stream.write_all(&requests).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), flood)
+        .await
+        .expect("it still takes what nobody reads");
+}
+
 async fn start(server: &str) -> (Gateway, Introspection) {
     let op = Introspection::start(|_| {
         Reply::Json(json!({ "active": true, "sub": "bob", "scope": "api", "exp": NOW + 600 }))
