@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use source::Sources;
 
-use crate::diagnostic::{Diagnostics, SourceText};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceText};
 use crate::section;
 use crate::services::Services;
 use crate::snapshot::Snapshot;
@@ -51,6 +51,11 @@ pub fn load(
 ) -> Result<Snapshot, Box<LoadError>> {
     let mut sources = Sources::new(dir);
     let mut problems = Diagnostics::default();
+    if !dir.is_dir() {
+        let message = format!("`{}` is not a directory", dir.display());
+        let problem = Diagnostic::error("E1007", message);
+        problems.push(problem.help("give the directory that holds cambist.yaml"));
+    }
     let root: Arc<str> = Arc::from(ROOT);
     let parsed = sources.text(ROOT, None, &mut problems).and_then(|text| {
         match section::parse(&root, &text) {

@@ -86,8 +86,13 @@ pub(super) fn run(verb: &Explain) -> u8 {
             for problem in &problems {
                 complain(&format!("error: {problem}\n"));
             }
-            let known: Vec<String> = facts::known_paths(schema).into_iter().collect();
-            complain(&format!("help: attributes here are {}\n", known.join(", ")));
+            if problems
+                .iter()
+                .any(|problem| problem.starts_with("unknown attribute"))
+            {
+                let known: Vec<String> = facts::known_paths(schema).into_iter().collect();
+                complain(&format!("help: attributes here are {}\n", known.join(", ")));
+            }
             return COULD_NOT;
         }
     };
