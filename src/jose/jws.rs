@@ -94,6 +94,19 @@ impl<'a> Compact<'a> {
         Ok(claims.contains_key(claim))
     }
 
+    /// A claim's text, **unverified**, where it is text: good to refuse a token for what it says of
+    /// itself, and for nothing else.
+    ///
+    /// # Errors
+    /// [`JwsError::Payload`] when the payload is not a strict JSON object.
+    pub fn peek_text_unverified(&self, claim: &str) -> Result<Option<String>, JwsError> {
+        let claims = self
+            .claims
+            .get_or_init(|| json::parse_object(&self.payload));
+        let claims = claims.as_ref().map_err(|why| JwsError::Payload(*why))?;
+        Ok(claims.get(claim).and_then(Value::as_str).map(str::to_owned))
+    }
+
     /// Checks the signature with the one key of the set the header points at, and only then gives
     /// the claims (RFC 7515 §5.2).
     ///

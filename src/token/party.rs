@@ -1,5 +1,6 @@
 //! Claims → party: the rules that hold however a token was verified (RFC 7519 §4.1, RFC 8725 §3).
 
+use super::kind::{self, Claimed};
 use super::{AudienceRule, Expectation, TokenError, TrustedIssuer};
 use crate::context::{Attributes, Party};
 use crate::oauth::NumericDate;
@@ -13,35 +14,20 @@ use std::sync::Arc;
 pub(super) enum Source {
     /// A signed token: `exp` and `aud` are required.
     Jwt,
+    /// The same, and its header says that it is an access token.
+    AccessJwt,
     /// An introspection response, where RFC 7662 requires neither.
     Introspection,
 }
 
-/// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
-const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
+impl Claimed for Claims {
+    fn has(&self, claim: &str) -> Result<bool, TokenError> {
+        Ok(Self::has(self, claim))
+    }
 
-/// Claims that only tokens of another kind have (RFC 8725 §3.12): what an ID token says of the login, and
-/// the events of logout and security event tokens.
-const OTHER_KINDS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
-
-/// Refuses a token for claims that constrain it, or that make it another kind of token.
-pub(super) fn refuse_kinds(
-    has: impl Fn(&str) -> Result<bool, TokenError>,
-) -> Result<(), TokenError> {
-    for constraint in CONSTRAINTS {
-        if has(constraint)? {
-            return Err(TokenError::Constrained(constraint));
-        }
+    fn text(&self, claim: &str) -> Result<Option<String>, TokenError> {
+        Ok(self.string(claim)?.map(str::to_owned))
     }
-    if has("events")? {
-        return Err(TokenError::Event);
-    }
-    for kind in OTHER_KINDS {
-        if has(kind)? {
-            return Err(TokenError::OtherKind);
-        }
-    }
-    Ok(())
 }
 
 /// Checks the claims of a verified token and reads the party from them.
@@ -51,16 +37,7 @@ pub(super) fn party(
     source: Source,
     expectation: &Expectation<'_>,
 ) -> Result<Party, TokenError> {
-    refuse_kinds(|name| Ok(claims.has(name)))?;
-    // Some issuers say in the payload what a token is for; what it says must be access.
-    for (name, access) in [("typ", "bearer"), ("token_use", "access")] {
-        if claims
-            .string(name)?
-            .is_some_and(|kind| !kind.eq_ignore_ascii_case(access))
-        {
-            return Err(TokenError::OtherKind);
-        }
-    }
+    kind::check(claims, source == Source::AccessJwt)?;
     let now = expectation.now;
     let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
         (Some(at), _, _) => at,
@@ -76,7 +53,7 @@ pub(super) fn party(
     }
     let audience = claims.strings("aud")?;
     match (&audience, source) {
-        (None, Source::Jwt) => return Err(missing("aud")),
+        (None, Source::Jwt | Source::AccessJwt) => return Err(missing("aud")),
         (Some(audience), _) if !addressed(&issuer.audience, audience, expectation) => {
             return Err(TokenError::WrongAudience);
         }

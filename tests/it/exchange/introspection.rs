@@ -412,7 +412,7 @@ async fn a18_a_jwt_keeps_its_constraints_where_only_introspection_vouches_for_it
         (json!({ "may_act": { "sub": "x" } }), "token_has_may_act"),
         (json!({ "cnf": { "jkt": "x" } }), "token_has_cnf"),
         (json!({ "events": {} }), "token_is_event"),
-        (json!({ "nonce": "x" }), "token_of_other_kind"),
+        (json!({ "typ": "ID" }), "token_of_other_kind"),
     ] {
         let answer = world.gateway.trade(&token(changes)).await;
         world.refused(reason, &answer, "invalid_request", reason);

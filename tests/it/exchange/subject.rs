@@ -1005,13 +1005,25 @@ async fn rule_14_id_tokens_and_refresh_tokens_are_no_access_tokens() {
         ("an ID token that says so", json!({ "typ": "ID" })),
         ("an ID token by token_use", json!({ "token_use": "id" })),
     ] {
-        let token = world.idp.token(&claims(changes));
-        let answer = world.gateway.trade(&token).await;
+        // Declared as `jwt`, whose header need not say what it is for.
+        let token = world.idp.typed("JWT", &claims(changes));
+        let answer = world.gateway.trade_as(JWT, &token).await;
         world.refused(what, &answer, "invalid_request", "token_of_other_kind");
     }
+    // A header that says access does not outweigh a payload that says otherwise.
+    let refresh = claims(json!({ "typ": "Refresh" }));
+    let answer = world.gateway.trade(&world.idp.token(&refresh)).await;
+    world.refused(
+        "at+jwt that says Refresh",
+        &answer,
+        "invalid_request",
+        "token_of_other_kind",
+    );
     for good in [
         json!({ "typ": "Bearer" }),
         json!({ "token_use": "access" }),
+        json!({ "typ": "JWT" }),
+        json!({ "nonce": "n" }), // the header says at+jwt
         json!({ "amr": [] }),
     ] {
         let answer = world.gateway.trade(&world.idp.token(&claims(good))).await;

@@ -1,0 +1,58 @@
+//! What kind of token a token is, by what it says of itself (RFC 8725 §3.11, §3.12): constrained ones, ID
+//! tokens, refresh tokens, logout and other event tokens are not taken for access tokens.
+
+use super::TokenError;
+
+/// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
+const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
+
+/// Claims that only an ID token has, unless the token says that it gives access: some issuers copy the
+/// `nonce` of the login into access tokens too.
+const OF_ID_TOKENS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
+
+/// Claims in which some issuers say what a token is for, and the words that mean access.
+const SAYS: [(&str, &[&str]); 2] = [
+    ("typ", &["bearer", "at+jwt", "access", "access_token"]),
+    ("token_use", &["access", "access_token"]),
+];
+
+/// Says nothing about the kind, though it stands where the kind should.
+const NEUTRAL: &str = "jwt";
+
+/// A token's claims, as far as their kind shows.
+pub(super) trait Claimed {
+    /// Whether a claim is there, whatever its type.
+    fn has(&self, claim: &str) -> Result<bool, TokenError>;
+    /// A claim that must be text where it is there.
+    fn text(&self, claim: &str) -> Result<Option<String>, TokenError>;
+}
+
+/// Refuses what is no plain access token. `header_says_access` is whether its JOSE header names it one
+/// (`at+jwt`, RFC 9068 §2.1).
+pub(super) fn check(claims: &impl Claimed, header_says_access: bool) -> Result<(), TokenError> {
+    for constraint in CONSTRAINTS {
+        if claims.has(constraint)? {
+            return Err(TokenError::Constrained(constraint));
+        }
+    }
+    if claims.has("events")? {
+        return Err(TokenError::Event);
+    }
+    let mut says_access = header_says_access;
+    for (claim, access) in SAYS {
+        if let Some(kind) = claims.text(claim)?.map(|kind| kind.to_ascii_lowercase())
+            && kind != NEUTRAL
+        {
+            if !access.contains(&kind.as_str()) {
+                return Err(TokenError::OtherKind);
+            }
+            says_access = true;
+        }
+    }
+    for claim in OF_ID_TOKENS {
+        if !says_access && claims.has(claim)? {
+            return Err(TokenError::OtherKind);
+        }
+    }
+    Ok(())
+}
