@@ -1,6 +1,6 @@
 //! A check is a value: what was verified has another type than what was not.
 
-/// A value that some check vouched for. The only way to make one is [`Verified::assertion`], which is
+/// A value that some check vouched for. The only way to make one is `Verified::assertion`, which is
 /// crate-private and called in a handful of files: `rg '::assertion\('` is the security review's
 /// table of contents.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ pub enum FormError {
     /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
     #[error("the body is not well-formed application/x-www-form-urlencoded UTF-8")]
     Malformed,
-    /// More pairs than [`MAX_PAIRS`].
+    /// More pairs than `MAX_PAIRS` (128).
     #[error("the body has too many parameters")]
     TooMany,
     /// A parameter was sent twice (RFC 6749 §3.2).
