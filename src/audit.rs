@@ -248,10 +248,21 @@ fn detail(error: &ExchangeError) -> String {
 #[derive(Clone, Copy)]
 struct Shown<'a>(&'a BTreeSet<String>);
 
+/// Attributes that show one another: hiding one hides what it can be read from.
+const TELLING: [&[&str]; 2] = [
+    &["scope", "request.scope", "subject.scope"],
+    &["client.id", "client.names"],
+];
+
 impl Shown<'_> {
+    fn hides(self, path: &str) -> bool {
+        let twins = TELLING.iter().filter(|twins| twins.contains(&path));
+        self.0.contains(path) || twins.copied().flatten().any(|twin| self.0.contains(*twin))
+    }
+
     /// The value, unless `path` is hidden.
     fn value(self, path: &str, value: impl Into<Value>) -> Value {
-        if self.0.contains(path) {
+        if self.hides(path) {
             REDACTED.into()
         } else {
             value.into()
@@ -314,10 +325,9 @@ fn granted(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
     let issued = trail.issued.as_ref()?;
     let audience: Vec<&str> = allowance.audience.iter().map(|name| &**name).collect();
     let target = |path: &str| matches!(path, "resource" | "audience");
-    let scope = |path: &str| matches!(path, "scope" | "request.scope" | "subject.scope");
     Some(serde_json::json!({
         "audience": shown.made_of(target, audience),
-        "scope": shown.made_of(scope, allowance.scope.to_string()),
+        "scope": shown.value("scope", allowance.scope.to_string()),
         "expires_at": shown.value(SUBJECT_EXP, allowance.expires_at.0),
         "token_type": allowance.token_type.name(),
         // A template may hold any attribute.

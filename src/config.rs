@@ -68,7 +68,8 @@ pub fn load(
                 })
             }
             Err(found) => {
-                problems.extend(found);
+                // Where secrets stand is not known when the file does not parse: no line is shown.
+                problems.extend(found.concealed());
                 None
             }
         }

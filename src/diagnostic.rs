@@ -180,6 +180,12 @@ impl Diagnostics {
         other.items.into_iter().for_each(|item| self.push(item));
     }
 
+    /// The same, each without its line.
+    #[must_use]
+    pub fn concealed(self) -> Self {
+        self.items.into_iter().map(Diagnostic::concealed).collect()
+    }
+
     /// Whether any of them stops a load.
     #[must_use]
     pub fn has_errors(&self) -> bool {

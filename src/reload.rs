@@ -21,7 +21,18 @@ pub enum ReloadOutcome {
     /// The new configuration has errors; the old one keeps serving.
     Rejected(Box<LoadError>),
     /// It is sound, but these keys need a restart; the old one keeps serving, whole.
-    NeedsRestart(Vec<&'static str>),
+    NeedsRestart(Restart),
+}
+
+/// A sound configuration that only a restart can take.
+#[derive(Debug)]
+pub struct Restart {
+    /// The keys that need it.
+    pub fields: Vec<&'static str>,
+    /// The hash of what is on disk.
+    pub hash: String,
+    /// The files that it was read from.
+    pub files: BTreeSet<PathBuf>,
 }
 
 impl ReloadOutcome {
@@ -44,7 +55,11 @@ pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
         Err(error) => ReloadOutcome::Rejected(error),
         Ok(next) if next.hash == current.hash => ReloadOutcome::Unchanged,
         Ok(next) => match next.settings.differences(&current.settings) {
-            fields if !fields.is_empty() => ReloadOutcome::NeedsRestart(fields),
+            fields if !fields.is_empty() => ReloadOutcome::NeedsRestart(Restart {
+                fields,
+                hash: next.hash,
+                files: next.files,
+            }),
             _ => {
                 let next = Arc::new(next);
                 gateway.live.publish(Arc::clone(&next));
@@ -62,7 +77,7 @@ fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
     let details = match outcome {
         ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged => serde_json::Value::Null,
         ReloadOutcome::Rejected(error) => error.diagnostics.to_json(&error.sources),
-        ReloadOutcome::NeedsRestart(fields) => serde_json::json!(fields),
+        ReloadOutcome::NeedsRestart(restart) => serde_json::json!(restart.fields),
     };
     let in_step = matches!(
         outcome,
@@ -98,7 +113,7 @@ pub async fn run(
     let files = |gateway: &Gateway| gateway.live.load().files.clone();
     let mut watched = files(&gateway);
     let mut watch = Watch::start(&watched, settle);
-    let mut rejected: Option<String> = None;
+    let mut not_live: Option<String> = None;
     let mut seen = Vec::new();
     // What changed between the first load and the first watch would be seen by nobody else.
     let mut cause = Cause::Poll;
@@ -114,7 +129,6 @@ pub async fn run(
             cause = watch.next().await.cause;
             continue;
         }
-        seen = now;
         let (line, at) = (Arc::clone(&gateway), dir.clone());
         let outcome = match tokio::task::spawn_blocking(move || reload(&line, &at)).await {
             Ok(outcome) => outcome,
@@ -124,21 +138,23 @@ pub async fn run(
                 continue;
             }
         };
+        seen = now;
         watched = files(&gateway);
-        // The same bad files found again by the slow poll are no news.
-        let news = match &outcome {
-            ReloadOutcome::Rejected(error) => {
-                watched.extend(error.files.iter().cloned());
-                let again = rejected.as_ref() == Some(&error.hash);
-                rejected = Some(error.hash.clone());
-                !again || matches!(cause, Cause::Signal | Cause::Asked)
+        // What is on disk and not live, found again, is no news.
+        let waiting = match &outcome {
+            ReloadOutcome::Rejected(error) => Some((&error.files, &error.hash)),
+            ReloadOutcome::NeedsRestart(restart) => Some((&restart.files, &restart.hash)),
+            ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged => None,
+        };
+        let asked = matches!(cause, Cause::Signal | Cause::Asked);
+        let news = match waiting {
+            Some((files, hash)) => {
+                watched.extend(files.iter().cloned());
+                asked || not_live.replace(hash.clone()).as_ref() != Some(hash)
             }
-            ReloadOutcome::Unchanged => {
-                rejected.take().is_some() || matches!(cause, Cause::Signal | Cause::Asked)
-            }
-            ReloadOutcome::Applied(_) | ReloadOutcome::NeedsRestart(_) => {
-                rejected = None;
-                cause != Cause::Poll || matches!(outcome, ReloadOutcome::Applied(_))
+            None => {
+                let back = not_live.take().is_some();
+                asked || back || matches!(outcome, ReloadOutcome::Applied(_))
             }
         };
         watch.update(&watched);
@@ -155,6 +171,8 @@ struct FileFacts {
     id: (u64, u64),
     size: u64,
     modified: (i64, i64),
+    /// Also when only the permissions changed.
+    changed: (i64, i64),
 }
 
 /// What the file system says of files and of the directories that they are in, without reading any: a
@@ -169,6 +187,7 @@ fn fingerprint(files: &BTreeSet<PathBuf>) -> Vec<Option<FileFacts>> {
             id: (meta.dev(), meta.ino()),
             size,
             modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
         })
     };
     files

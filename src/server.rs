@@ -18,7 +18,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 pub use respond::Response;
@@ -73,10 +73,16 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
         };
         gateway.services.metrics.connection("accepted");
         let _ = stream.set_nodelay(true);
+        // Held by the connection and by what it began, whichever lasts longer.
+        let permit = Arc::new(permit);
+        let held = Arc::clone(&permit);
         let gateway = Arc::clone(&gateway);
         let service = service_fn(move |request| {
             let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, std::convert::Infallible>(route(&gateway, request, peer).await) }
+            let permit = Arc::clone(&permit);
+            async move {
+                Ok::<_, std::convert::Infallible>(route(&gateway, request, peer, permit).await)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -92,17 +98,20 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended early");
             }
-            drop(permit);
+            drop(held);
         });
     }
     drop(listener);
-    // As long as a request may take, and a moment to write its answer.
-    let drain = Duration::from_secs(settings.request_timeout + 2);
-    if tokio::time::timeout(drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some connections did not end in time");
+    // As long as a request may take, and time to record and write its answer.
+    let drain = Duration::from_secs(settings.request_timeout + 5);
+    let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
+    let finish = async {
+        graceful.shutdown().await;
+        // What was begun for clients that have gone since.
+        let _ = room.acquire_many(all).await;
+    };
+    if tokio::time::timeout(drain, finish).await.is_err() {
+        tracing::warn!("some requests did not end in time");
     }
 }
 
@@ -117,15 +126,23 @@ pub(crate) fn with_write_deadline(
 }
 
 /// Which path means what. The configuration is loaded once, and the request keeps it to the end.
-async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+async fn route(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Response {
     let snapshot = gateway.live.load();
     let realm = &snapshot.realm;
     let path = request.uri().path();
     if path == realm.token_path {
         // In a task of its own: what has begun is recorded, also when the client hangs up.
         let gateway = Arc::clone(gateway);
-        let line =
-            tokio::spawn(async move { token::answer(&gateway, &snapshot, request, peer).await });
+        let line = tokio::spawn(async move {
+            let response = token::answer(&gateway, &snapshot, request, peer).await;
+            drop(permit);
+            response
+        });
         return line.await.unwrap_or_else(|_| respond::failed());
     }
     let document = if path == realm.metadata_path {

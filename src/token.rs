@@ -122,6 +122,9 @@ pub enum TokenError {
     /// It has `act`, `may_act` or `cnf`, which this build cannot honour.
     #[error("the token has `{0}`, which this server does not support")]
     Constrained(&'static str),
+    /// It has a character that no token has.
+    #[error("the token has a character that no token may have")]
+    Malformed,
     /// It is an ID token, a refresh token or another that gives no access (RFC 8725 §3.11).
     #[error("the token is not an access token")]
     OtherKind,
@@ -172,6 +175,7 @@ impl TokenError {
             Self::Constrained("act") => "token_has_act",
             Self::Constrained("may_act") => "token_has_may_act",
             Self::Constrained(_) => "token_has_cnf",
+            Self::Malformed => "token_malformed",
             Self::OtherKind => "token_of_other_kind",
             Self::NotBearer => "token_not_bearer",
             Self::Inactive => "token_inactive",
@@ -251,8 +255,8 @@ impl IssuerSet {
                     (None, Some(introspection)) => {
                         // The issuer's answer vouches for it; what the token itself says still
                         // binds, even where the answer leaves it out.
-                        jwt::check_unverified(issuer, &compact, &expectation)?;
-                        introspection.verify(issuer, token, &expectation).await
+                        let end = jwt::check_unverified(&compact, &expectation)?;
+                        introspection.verify(issuer, token, end, &expectation).await
                     }
                     (None, None) => Err(TokenError::NoVerifier),
                 }
@@ -263,7 +267,13 @@ impl IssuerSet {
                     .iter()
                     .find_map(|issuer| Some((issuer, issuer.introspection.as_ref()?)));
                 let (issuer, introspection) = marked.ok_or(TokenError::OpaqueNotAccepted)?;
-                introspection.verify(issuer, token, &expectation).await
+                // RFC 6749 appendix A.12, less the space: `Bearer eyJ…` is a slip, not a token.
+                if !token.expose().bytes().all(|b| (0x21..=0x7e).contains(&b)) {
+                    return Err(TokenError::Malformed);
+                }
+                introspection
+                    .verify(issuer, token, None, &expectation)
+                    .await
             }
         }
     }

@@ -117,9 +117,9 @@ fn news_of(outcome: &ReloadOutcome) -> News {
             error.diagnostics.render(&error.sources, Style::Plain),
             counted(&error.diagnostics)
         )),
-        ReloadOutcome::NeedsRestart(fields) => News::Kept(format!(
+        ReloadOutcome::NeedsRestart(restart) => News::Kept(format!(
             "this change needs a restart ({}); the old configuration keeps serving\n",
-            fields.join(", ")
+            restart.fields.join(", ")
         )),
     }
 }

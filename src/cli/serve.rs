@@ -1,8 +1,8 @@
 //! `cambist serve DIR`.
 
 use super::{
-    COULD_NOT, Directory, GOOD, LogFormat, complain, complain_about, complain_about_load, runtime,
-    start_logs,
+    COULD_NOT, Directory, FINDINGS, GOOD, LogFormat, complain, complain_about, complain_about_load,
+    runtime, start_logs,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -62,8 +62,13 @@ async fn serve(verb: &Serve) -> u8 {
     drop(snapshot);
     signals.stop().await;
     tracing::info!("stopping: finishing what is in flight");
-    running.stop().await;
-    GOOD
+    tokio::select! {
+        () = running.stop() => GOOD,
+        () = signals.stop() => {
+            tracing::warn!("stopping at once: what was in flight is lost");
+            FINDINGS
+        }
+    }
 }
 
 /// Why nothing started, with findings where files are at fault.
@@ -129,10 +134,10 @@ fn log_reload(outcome: &ReloadOutcome) {
             }
             tracing::error!("the new configuration was rejected; the old one keeps serving");
         }
-        ReloadOutcome::NeedsRestart(fields) => {
+        ReloadOutcome::NeedsRestart(restart) => {
             tracing::warn!(
                 "the new configuration needs a restart ({}); the old one keeps serving",
-                fields.join(", ")
+                restart.fields.join(", ")
             );
         }
     }

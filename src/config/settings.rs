@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Sources;
+use super::policies::MANIFEST;
+use super::{ROOT, Sources};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::section::{Seconds, Section};
 use crate::snapshot::{AuditSettings, Settings};
@@ -216,16 +217,26 @@ pub(super) fn audit_file(
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
+    if parent.is_some_and(|parent| !parent.is_dir()) {
+        // Only a warning: `check` may run elsewhere than `serve`, which says so when it starts.
+        let message = "the directory of this file is not there";
+        problems.push(Diagnostic::warning("E1018", message).at(at));
+        return;
+    }
+    let read = sources.files();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or_default();
+    let ours = name.ends_with(".policy") || name == ROOT || name == MANIFEST;
     let message = if path.exists() && !path.is_file() {
         "this is not a regular file"
-    } else if parent.is_some_and(|parent| !parent.is_dir()) {
-        "the directory of this file is not there"
-    } else if canonical(path).is_some_and(|audit| {
-        sources
-            .files()
-            .iter()
-            .any(|file| canonical(file).as_ref() == Some(&audit))
-    }) {
+    } else if ours
+        || canonical(path).is_some_and(|audit| {
+            read.iter()
+                .any(|file| canonical(file).as_ref() == Some(&audit))
+        })
+    {
         "this file belongs to the configuration"
     } else {
         return;

@@ -81,30 +81,16 @@ impl<'a> Compact<'a> {
         }
     }
 
-    /// Whether the payload has a claim, **unverified**: good to refuse a token for what it says of
-    /// itself, and for nothing else.
+    /// The claims, **unverified**: good to refuse a token for what it says of itself, and for nothing
+    /// else.
     ///
     /// # Errors
     /// [`JwsError::Payload`] when the payload is not a strict JSON object.
-    pub fn peek_has_unverified(&self, claim: &str) -> Result<bool, JwsError> {
+    pub fn peek_claims_unverified(&self) -> Result<&Object, JwsError> {
         let claims = self
             .claims
             .get_or_init(|| json::parse_object(&self.payload));
-        let claims = claims.as_ref().map_err(|why| JwsError::Payload(*why))?;
-        Ok(claims.contains_key(claim))
-    }
-
-    /// A claim's text, **unverified**, where it is text: good to refuse a token for what it says of
-    /// itself, and for nothing else.
-    ///
-    /// # Errors
-    /// [`JwsError::Payload`] when the payload is not a strict JSON object.
-    pub fn peek_text_unverified(&self, claim: &str) -> Result<Option<String>, JwsError> {
-        let claims = self
-            .claims
-            .get_or_init(|| json::parse_object(&self.payload));
-        let claims = claims.as_ref().map_err(|why| JwsError::Payload(*why))?;
-        Ok(claims.get(claim).and_then(Value::as_str).map(str::to_owned))
+        claims.as_ref().map_err(|why| JwsError::Payload(*why))
     }
 
     /// Checks the signature with the one key of the set the header points at, and only then gives
@@ -265,15 +251,26 @@ pub enum Shape {
 
 /// The shape of a token: three or five parts, the first of which decodes to something that starts like a
 /// JSON object. Decides which reader gets the token, not whether it is any good; so it is generous: what
-/// is a JWS but for a stray `=` or space must not be shown to whoever looks up opaque tokens.
+/// is a JWS but for a stray sign or a further part must not be shown to whoever looks up opaque tokens.
 pub fn shape(token: &str) -> Shape {
-    let shape = match token.split('.').count() {
-        3 => Shape::Jws,
-        5 => Shape::Jwe,
-        _ => return Shape::Opaque,
-    };
-    let first = token.split('.').next().unwrap_or_default();
-    let mut letters: String = first
+    let parts: Vec<&str> = token.split('.').collect();
+    let object = |part: &&str| part.trim_start().starts_with('{') || starts_like_an_object(part);
+    match parts.len() {
+        5 if parts.first().is_some_and(object) => Shape::Jwe,
+        3 if parts.first().is_some_and(object) => Shape::Jws,
+        // `eyJ` is how `{"` begins in base64url.
+        2.. if parts
+            .iter()
+            .any(|part| part.trim_start().starts_with("eyJ")) =>
+        {
+            Shape::Jws
+        }
+        _ => Shape::Opaque,
+    }
+}
+
+fn starts_like_an_object(part: &str) -> bool {
+    let mut letters: String = part
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
         .collect();
@@ -282,11 +279,7 @@ pub fn shape(token: &str) -> Shape {
         letters.push('A');
     }
     let decoded = base64url::decode(&letters).unwrap_or_default();
-    if decoded.trim_ascii_start().starts_with(b"{") || first.trim_start().starts_with('{') {
-        shape
-    } else {
-        Shape::Opaque
-    }
+    decoded.trim_ascii_start().starts_with(b"{")
 }
 
 /// The signing input and the three parts.

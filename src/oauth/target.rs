@@ -91,6 +91,14 @@ impl ResourceRegistry {
         })
     }
 
+    /// Whether an entry has this audience.
+    #[must_use]
+    pub fn has_audience(&self, audience: &str) -> bool {
+        self.0
+            .iter()
+            .any(|entry| entry.audience.as_str() == audience)
+    }
+
     /// The longest entry that contains `resource`.
     #[must_use]
     pub fn find(&self, resource: &Uri) -> Option<&RegisteredResource> {

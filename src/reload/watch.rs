@@ -150,11 +150,10 @@ impl Watch {
                 () = self.asked.notified() => break Cause::Asked,
                 () = hung_up(&mut self.hangup) => break Cause::Signal,
                 () = sleep_until(wake) => {
-                    if settled.is_some() {
-                        self.pending = None;
-                        break Cause::Files;
-                    }
-                    break Cause::Poll;
+                    // Where something is always being written, the poll comes when it pauses.
+                    let due = Instant::now() >= self.next_poll;
+                    let settled = self.pending.take().is_some();
+                    break if settled && !due { Cause::Files } else { Cause::Poll };
                 }
                 () = self.events.notified() => {
                     let now = Instant::now();
@@ -165,7 +164,10 @@ impl Watch {
         };
         // Before the caller looks: what changes after that, the new watches see.
         self.rewatch();
-        self.next_poll = Instant::now() + self.settle.poll;
+        // Events may be about nothing that matters: they do not put the poll off.
+        if cause != Cause::Files {
+            self.next_poll = Instant::now() + self.settle.poll;
+        }
         Hint { cause }
     }
 

@@ -5,6 +5,7 @@ use super::{Expectation, TokenError, TrustedIssuer};
 use crate::context::Party;
 use crate::jose::parse_object;
 use crate::net::{Endpoint, Limits, Net, form_encode};
+use crate::oauth::NumericDate;
 use crate::oauth::claims::Claims;
 use crate::oauth::secret::{RawToken, Secret};
 use crate::proof::Verified;
@@ -23,11 +24,12 @@ pub struct Introspection {
 }
 
 impl Introspection {
-    /// Asks, and checks the answer as strictly as a token.
+    /// Asks, and checks the answer as strictly as a token. `end` is the token's own, where it has one.
     pub(super) async fn verify(
         &self,
         issuer: &TrustedIssuer,
         token: &RawToken,
+        end: Option<NumericDate>,
         expectation: &Expectation<'_>,
     ) -> Result<Verified<Party>, TokenError> {
         issuer.accepted(expectation.token_type)?;
@@ -83,7 +85,8 @@ impl Introspection {
         {
             return Err(TokenError::NotBearer);
         }
-        let party = party(issuer, &claims, Source::Introspection, expectation)?;
+        let mut party = party(issuer, &claims, Source::Introspection, expectation)?;
+        party.expires_at = end.map_or(party.expires_at, |end| end.min(party.expires_at));
         // Vouched for by: the issuer's own answer about this very token, and every check of `party`.
         Ok(Verified::assertion(party))
     }

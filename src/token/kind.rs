@@ -2,6 +2,7 @@
 //! tokens, refresh tokens, logout and other event tokens are not taken for access tokens.
 
 use super::TokenError;
+use crate::oauth::claims::Claims;
 
 /// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
 const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
@@ -19,28 +20,20 @@ const SAYS: [(&str, &[&str]); 2] = [
 /// Says nothing about the kind, though it stands where the kind should.
 const NEUTRAL: &str = "jwt";
 
-/// A token's claims, as far as their kind shows.
-pub(super) trait Claimed {
-    /// Whether a claim is there, whatever its type.
-    fn has(&self, claim: &str) -> Result<bool, TokenError>;
-    /// A claim that must be text where it is there.
-    fn text(&self, claim: &str) -> Result<Option<String>, TokenError>;
-}
-
-/// Refuses what is no plain access token. `header_says_access` is whether its JOSE header names it one
-/// (`at+jwt`, RFC 9068 §2.1).
-pub(super) fn check(claims: &impl Claimed, header_says_access: bool) -> Result<(), TokenError> {
+/// Refuses what is no plain access token. `says_access` is whether something besides its claims
+/// names it one: its header (`at+jwt`, RFC 9068 §2.1), or the issuer's answer about it.
+pub(super) fn check(claims: &Claims, says_access: bool) -> Result<(), TokenError> {
     for constraint in CONSTRAINTS {
-        if claims.has(constraint)? {
+        if claims.has(constraint) {
             return Err(TokenError::Constrained(constraint));
         }
     }
-    if claims.has("events")? {
+    if claims.has("events") {
         return Err(TokenError::Event);
     }
-    let mut says_access = header_says_access;
+    let mut says_access = says_access;
     for (claim, access) in SAYS {
-        if let Some(kind) = claims.text(claim)?.map(|kind| kind.to_ascii_lowercase())
+        if let Some(kind) = claims.string(claim)?.map(str::to_ascii_lowercase)
             && kind != NEUTRAL
         {
             if !access.contains(&kind.as_str()) {
@@ -50,7 +43,7 @@ pub(super) fn check(claims: &impl Claimed, header_says_access: bool) -> Result<(
         }
     }
     for claim in OF_ID_TOKENS {
-        if !says_access && claims.has(claim)? {
+        if !says_access && claims.has(claim) {
             return Err(TokenError::OtherKind);
         }
     }

@@ -1,6 +1,6 @@
 //! Claims → party: the rules that hold however a token was verified (RFC 7519 §4.1, RFC 8725 §3).
 
-use super::kind::{self, Claimed};
+use super::kind;
 use super::{AudienceRule, Expectation, TokenError, TrustedIssuer};
 use crate::context::{Attributes, Party};
 use crate::oauth::NumericDate;
@@ -20,16 +20,6 @@ pub(super) enum Source {
     Introspection,
 }
 
-impl Claimed for Claims {
-    fn has(&self, claim: &str) -> Result<bool, TokenError> {
-        Ok(Self::has(self, claim))
-    }
-
-    fn text(&self, claim: &str) -> Result<Option<String>, TokenError> {
-        Ok(self.string(claim)?.map(str::to_owned))
-    }
-}
-
 /// Checks the claims of a verified token and reads the party from them.
 pub(super) fn party(
     issuer: &TrustedIssuer,
@@ -37,7 +27,13 @@ pub(super) fn party(
     source: Source,
     expectation: &Expectation<'_>,
 ) -> Result<Party, TokenError> {
-    kind::check(claims, source == Source::AccessJwt)?;
+    let says_access = match source {
+        Source::AccessJwt => true,
+        Source::Jwt => false,
+        // Another `token_type` than Bearer was refused before.
+        Source::Introspection => claims.has("token_type"),
+    };
+    kind::check(claims, says_access)?;
     let now = expectation.now;
     let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
         (Some(at), _, _) => at,
@@ -51,7 +47,9 @@ pub(super) fn party(
     for name in ["nbf", "iat", "auth_time"] {
         not_in_the_future(claims.date(name)?, name, now, issuer.leeway)?;
     }
-    let audience = claims.strings("aud")?;
+    // Some endpoints write an empty list for "we do not say".
+    let unsaid = source == Source::Introspection && is_empty_list(claims, "aud");
+    let audience = if unsaid { None } else { claims.strings("aud")? };
     match (&audience, source) {
         (None, Source::Jwt | Source::AccessJwt) => return Err(missing("aud")),
         (Some(audience), _) if !addressed(&issuer.audience, audience, expectation) => {
@@ -86,12 +84,18 @@ pub(super) fn party(
 
 /// Some issuers write an empty list for "we do not say".
 fn amr(claims: &Claims) -> Result<Option<BTreeSet<Arc<str>>>, TokenError> {
-    match claims.at("/amr") {
-        Some(serde_json::Value::Array(items)) if items.is_empty() => Ok(None),
-        _ => Ok(claims
-            .strings("amr")?
-            .map(|list| list.into_iter().map(Arc::from).collect())),
+    if is_empty_list(claims, "amr") {
+        return Ok(None);
     }
+    let strings = claims.strings("amr")?;
+    Ok(strings.map(|list| list.into_iter().map(Arc::from).collect()))
+}
+
+fn is_empty_list(claims: &Claims, name: &str) -> bool {
+    let value = claims.at(&format!("/{name}"));
+    value
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(Vec::is_empty)
 }
 
 fn missing(claim: &str) -> TokenError {

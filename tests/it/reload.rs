@@ -131,7 +131,9 @@ async fn every_outcome_tells_the_truth_everywhere() {
     .unwrap();
     fs::write(dir.path().join("main.policy"), POLICY).unwrap();
     match reload(gateway, dir.path()) {
-        ReloadOutcome::NeedsRestart(fields) => assert_eq!(fields, ["server.max_connections"]),
+        ReloadOutcome::NeedsRestart(restart) => {
+            assert_eq!(restart.fields, ["server.max_connections"])
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(exchange(&running).await, 400, "not a part of it is taken");

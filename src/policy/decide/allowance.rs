@@ -121,7 +121,7 @@ pub(super) fn permit<'a, P>(
             .map_err(|_| refuse(ErrorCode::InvalidRequest, Reason::Template("sub")))?,
         None => context.subject.subject.clone(),
     };
-    let audience = audience(outcome, context, resources);
+    let audience = audience_of(outcome, context, resources);
     let scope = granted_scope(outcome, context, &audience, resources);
     let asked = context
         .request
@@ -185,12 +185,14 @@ fn granted_scope<P>(
     }
     // What the token will be good at counts, by whatever name it was asked for.
     for name in audience {
-        if let Some(offered) = resources.offered(name) {
+        let offered = if resources.has_audience(name) {
+            resources.offered(name)
+        } else {
+            let entry = name.parse().ok().and_then(|uri| resources.find(&uri));
+            entry.and_then(|entry| entry.scopes.clone())
+        };
+        if let Some(offered) = offered {
             scope = scope.intersection(&offered);
-        }
-        let entry = name.parse().ok().and_then(|uri| resources.find(&uri));
-        if let Some(offered) = entry.and_then(|entry| entry.scopes.as_ref()) {
-            scope = scope.intersection(offered);
         }
     }
     if outcome.carries_scope {
@@ -201,7 +203,7 @@ fn granted_scope<P>(
 }
 
 /// The rule's constants; else, target by target, the registry's name for a resource, or what was sent.
-fn audience<P>(
+fn audience_of<P>(
     outcome: &Outcome<P>,
     context: &ExchangeContext,
     resources: &ResourceRegistry,
@@ -400,6 +402,53 @@ mod tests {
                 permit.confine(token).unwrap_err(),
                 ConfineError::Unknown(what)
             );
+        }
+    }
+
+    #[test]
+    fn a_registered_name_is_bounded_by_its_own_entries_and_any_other_by_where_it_lies() {
+        use crate::oauth::target::{RegisteredResource, ResourceRegistry};
+        let entry = |under: &str, audience: &str, scopes: &str| RegisteredResource {
+            under: under.parse().unwrap(),
+            audience: audience.parse().unwrap(),
+            scopes: Some(scopes.parse().unwrap()),
+        };
+        let registry = ResourceRegistry(vec![
+            entry("https://h.example/api", "https://h.example", "api"),
+            entry("https://h.example", "https://h.example", "web"),
+            entry("https://pay.example/v2", "pay-api", "read"),
+        ]);
+        let outcome = Outcome {
+            processor: (),
+            issue: TokenType::AccessToken,
+            audience: None,
+            scope_ceiling: None,
+            lifetime: 60,
+            carries_scope: true,
+            parameters: BTreeMap::new(),
+        };
+        for (resource, audience, constant, granted) in [
+            (Some("https://h.example/api/x"), None, None, "api"),
+            (Some("https://h.example/x"), None, None, "web"),
+            (None, Some("https://h.example"), None, "api web"),
+            (None, Some("pay-api"), None, "read"),
+            (None, Some("https://pay.example/v2/y"), None, "read"),
+            (Some("https://other.example"), None, Some("pay-api"), "read"),
+            (None, Some("elsewhere"), None, "admin api read web"),
+        ] {
+            let mut context = context();
+            context.scope = "admin api read web".parse().unwrap();
+            context.subject.scope = Some(context.scope.clone());
+            context.request.targets.resources =
+                resource.iter().map(|r| r.parse().unwrap()).collect();
+            context.request.targets.audiences = audience.iter().map(|a| Arc::from(*a)).collect();
+            let outcome = Outcome {
+                audience: constant.map(|name: &str| [Arc::from(name)].into()),
+                ..outcome.clone()
+            };
+            let audience = audience_of(&outcome, &context, &registry);
+            let scope = granted_scope(&outcome, &context, &audience, &registry);
+            assert_eq!(scope.to_string(), granted, "{resource:?} {audience:?}");
         }
     }
 }

@@ -443,3 +443,58 @@ async fn a_nearly_signed_token_is_shown_to_nobody() {
     }
     assert_eq!(world.op.calls(), Vec::<String>::new());
 }
+
+/// Answers as real servers write them, and what a JWT's own claims add to them.
+#[tokio::test]
+async fn what_real_servers_say_is_understood() {
+    let world = World::start().await;
+    for changes in [
+        json!({ "token_use": "access_token", "aud": [] }), // Ory Hydra
+        json!({ "typ": "Bearer", "nonce": "n" }),          // Keycloak
+        json!({ "token_type": "bearer", "nonce": "n", "amr": [] }),
+    ] {
+        let answer = with(&active(), &changes);
+        world.op.says(move |_| Reply::Json(answer.clone()));
+        let answer = world.gateway.trade("opaque").await;
+        assert_eq!(answer.status, 200, "{changes}: {answer:?}");
+    }
+    let refresh = with(&active(), &json!({ "typ": "Refresh" }));
+    world.op.says(move |_| Reply::Json(refresh.clone()));
+    let answer = world.gateway.trade("opaque").await;
+    world.refused(
+        "a refresh token",
+        &answer,
+        "invalid_request",
+        "token_of_other_kind",
+    );
+
+    // A JWT whose header says nothing, of an issuer that vouches for it; its own end still counts.
+    world.op.says(|_| Reply::Json(active()));
+    let op = crate::support::Idp::new("https://op.example.com", cambist::jose::Algorithm::ES256);
+    let ends = |at: i64| {
+        let claims = crate::support::claims(json!({ "iss": "https://op.example.com", "exp": at }));
+        op.typed("JWT", &claims)
+    };
+    let answer = world.gateway.trade(&ends(NOW + 30)).await;
+    assert_eq!(
+        (answer.status, &answer.json()["expires_in"]),
+        (200, &json!(30))
+    );
+    let answer = world.gateway.trade(&ends(NOW)).await;
+    world.refused(
+        "expired by its own word",
+        &answer,
+        "invalid_request",
+        "token_expired",
+    );
+    // The commonest slip is not shown to the issuer of opaque tokens.
+    let before = world.op.calls().len();
+    let answer = world.gateway.trade("Bearer abc").await;
+    world.refused(
+        "with its scheme",
+        &answer,
+        "invalid_request",
+        "token_malformed",
+    );
+    assert_eq!(world.op.calls().len(), before);
+}
