@@ -650,4 +650,29 @@ mod tests {
         room.write("a", "");
         assert_eq!(hint(&mut watch).await, Cause::Files);
     }
+
+    #[tokio::test]
+    async fn events_that_never_end_do_not_put_the_poll_off() {
+        let room = Room::new();
+        room.write("a.policy", "1");
+        let settle = Settle {
+            poll: Duration::from_millis(300),
+            ..QUICK
+        };
+        let mut watch = Watch::start(&[room.path("a.policy")].into(), settle);
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let path = room.path("audit.jsonl");
+        let writer = std::thread::spawn(move || {
+            while stopped.try_recv().is_err() {
+                fs::write(&path, "{}").unwrap();
+            }
+        });
+        let polled = timeout(GUARD, async {
+            while watch.next().await.cause != Cause::Poll {}
+        });
+        let polled = polled.await;
+        stop.send(()).unwrap();
+        writer.join().unwrap();
+        assert!(polled.is_ok(), "the poll never came");
+    }
 }
