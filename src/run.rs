@@ -1,6 +1,7 @@
 //! One running gateway: configuration, records, listeners, reload. `serve`, `demo` and the tests start
 //! it here, and nowhere else.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Options {
     pub audit: Option<Target>,
     /// How quickly changes on disk are followed; `None` does not follow them.
     pub settle: Option<Settle>,
+    /// Whether any free port will do where the configured one is taken.
+    pub any_port: bool,
     /// Gets every reload that is news.
     pub tell: Box<dyn Fn(&ReloadOutcome) + Send>,
 }
@@ -91,8 +94,8 @@ impl Running {
             Some(target) => Audit::to(target)?,
             None => Audit::open(&settings.audit)?,
         };
-        let listener = bind(settings.listen, "server.listen").await?;
-        let admin_listener = bind(settings.admin, "admin.listen").await?;
+        let listener = bind(settings.listen, "server.listen", options.any_port).await?;
+        let admin_listener = bind(settings.admin, "admin.listen", options.any_port).await?;
         let local = |listener: &TcpListener, wanted| listener.local_addr().unwrap_or(wanted);
         let (address, admin) = (
             local(&listener, settings.listen),
@@ -142,12 +145,20 @@ impl Running {
     }
 }
 
-async fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Bind {
-            address,
-            key,
-            source,
-        })
+async fn bind(
+    address: SocketAddr,
+    key: &'static str,
+    any_port: bool,
+) -> Result<TcpListener, StartError> {
+    let bound = match TcpListener::bind(address).await {
+        Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
+            TcpListener::bind((address.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| StartError::Bind {
+        address,
+        key,
+        source,
+    })
 }

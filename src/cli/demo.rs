@@ -65,6 +65,7 @@ async fn play(verb: &Demo, dir: PathBuf) -> u8 {
         clock: Clock::system(),
         audit: None,
         settle: (!verb.once).then(Settle::default),
+        any_port: true,
         tell: Box::new(tell),
     };
     let stage = match demo::play(&dir, options).await {
@@ -204,6 +205,17 @@ fn introduce(stage: &Stage, dir: &std::path::Path) {
         ),
     ] {
         say(&format!("  ✓ {who:<24} {at:<24} {what}\n"));
+    }
+    let settings = &snapshot.settings;
+    for (wanted, bound) in [
+        (settings.listen, stage.running.address),
+        (settings.admin, stage.running.admin),
+    ] {
+        if wanted.port() != 0 && wanted != bound {
+            say(&format!(
+                "    {wanted} is taken by another process: {bound} instead\n"
+            ));
+        }
     }
     say("\n");
     complain_about(&snapshot.warnings, &snapshot.sources);

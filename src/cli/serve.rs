@@ -41,6 +41,7 @@ async fn serve(verb: &Serve) -> u8 {
         clock: Clock::system(),
         audit: None,
         settle: Some(Settle::default()),
+        any_port: false,
         tell: Box::new(log_reload),
     };
     let running = match Running::start(&verb.directory.dir, options).await {

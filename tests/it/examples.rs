@@ -137,6 +137,9 @@ fn a_taken_port_is_named_with_its_key() {
         err.contains(&address) && err.contains("`server.listen`"),
         "{err}"
     );
+    // The demonstration shows the same thing on any port.
+    let (code, out, err) = cambist(&["demo", dir.path().to_str().unwrap(), "--once"]);
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[test]

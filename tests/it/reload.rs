@@ -45,6 +45,7 @@ async fn start(
         clock: Clock::system(),
         audit: Some(Target::Memory(Arc::new(Mutex::new(Vec::new())))),
         settle,
+        any_port: false,
         tell: Box::new(tell),
     };
     (Running::start(dir, options).await.unwrap(), outcomes)

@@ -107,6 +107,7 @@ impl Gateway {
             clock: clock.clone(),
             audit: Some(target),
             settle: None,
+            any_port: false,
             tell: Box::new(|_| {}),
         };
         let running = Running::start(dir.path(), options)
