@@ -237,9 +237,16 @@ impl FromIterator<Diagnostic> for Diagnostics {
 /// The text of files, for excerpts and line numbers. Files that hold secrets are never added.
 #[derive(Clone, Debug, Default)]
 pub struct SourceText {
-    files: BTreeMap<Arc<str>, Arc<str>>,
+    files: BTreeMap<Arc<str>, File>,
     /// The directory that the files' names are relative to, as the user gave it.
     directory: String,
+}
+
+/// A file's text, and where its lines begin.
+#[derive(Clone, Debug)]
+struct File {
+    text: Arc<str>,
+    lines: Vec<usize>,
 }
 
 impl SourceText {
@@ -264,25 +271,24 @@ impl SourceText {
 
     /// Adds a file.
     pub fn insert(&mut self, file: Arc<str>, text: Arc<str>) {
-        self.files.insert(file, text);
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        self.files.insert(file, File { text, lines });
     }
 
     /// A file's text.
     #[must_use]
     pub fn text(&self, file: &str) -> Option<&str> {
-        self.files.get(file).map(|text| &**text)
+        self.files.get(file).map(|file| &*file.text)
     }
 
     /// The line and column (both from 1, the column in characters) where a span starts.
     #[must_use]
     pub fn line_column(&self, span: &Span) -> Option<(usize, usize)> {
-        let before = self.text(&span.file)?.get(..span.start)?;
-        let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |tail| tail.chars().count())
-            + 1;
+        let file = self.files.get(&span.file)?;
+        let line = file.lines.partition_point(|start| *start <= span.start);
+        let start = *file.lines.get(line.checked_sub(1)?)?;
+        let column = file.text.get(start..span.start)?.chars().count() + 1;
         Some((line, column))
     }
 
