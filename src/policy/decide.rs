@@ -22,6 +22,8 @@ pub struct PolicySet<P> {
     rules: Vec<UseRule<P>>,
     denies: Vec<DenyRule>,
     resources: ResourceRegistry,
+    /// What a decision rests on, by path: collected once, since every request records the values.
+    mentioned: BTreeMap<String, AttributeRef>,
 }
 
 impl<P> PolicySet<P> {
@@ -33,10 +35,12 @@ impl<P> PolicySet<P> {
         // Ordered by id, so that "the least id" is the first one found and files may come in any order.
         rules.sort_by(|a, b| a.id.cmp(&b.id));
         denies.sort_by(|a, b| a.id.cmp(&b.id));
+        let mentioned = mentioned(&rules, &denies);
         Self {
             rules,
             denies,
             resources,
+            mentioned,
         }
     }
 
@@ -76,6 +80,7 @@ impl<P> PolicySet<P> {
                 rules,
                 denies: self.denies,
                 resources: self.resources,
+                mentioned: self.mentioned,
             })
         } else {
             Err(missing)
@@ -104,33 +109,39 @@ impl<P> PolicySet<P> {
     /// decision reads, and those that some rule mentions. By path.
     #[must_use]
     pub fn facts(&self, context: &ExchangeContext) -> serde_json::Map<String, serde_json::Value> {
-        let mut facts = BTreeMap::new();
-        let mut add = |attribute: &AttributeRef| {
-            if let Some(value) = attribute.get(context) {
-                facts.insert(attribute.path(), value.to_json());
-            }
-        };
-        super::facts::always().for_each(|attribute| add(&attribute));
-        let conditions = self
-            .rules
+        let mut facts: serde_json::Map<String, serde_json::Value> = self
+            .mentioned
             .iter()
-            .flat_map(|rule| [&rule.scope_when, &rule.when])
-            .chain(self.denies.iter().map(|deny| &deny.when));
-        for condition in conditions {
-            condition.atoms(&mut |atom| evaluate::attributes(atom, &mut add));
-        }
-        for template in self
-            .rules
-            .iter()
-            .flat_map(|rule| rule.outcome.parameters.values())
-        {
-            template.attributes().for_each(&mut add);
-        }
+            .filter_map(|(path, attribute)| Some((path.clone(), attribute.get(context)?.to_json())))
+            .collect();
         facts.insert(super::facts::NOW.to_owned(), context.now.0.into());
         facts.insert(
             super::facts::SUBJECT_EXP.to_owned(),
             context.subject.expires_at.0.into(),
         );
-        facts.into_iter().collect()
+        facts
     }
+}
+
+/// The attributes that every decision reads, and those that some rule mentions.
+fn mentioned<P>(rules: &[UseRule<P>], denies: &[DenyRule]) -> BTreeMap<String, AttributeRef> {
+    let mut mentioned = BTreeMap::new();
+    let mut add = |attribute: &AttributeRef| {
+        mentioned.insert(attribute.path(), attribute.clone());
+    };
+    super::facts::always().for_each(|attribute| add(&attribute));
+    let conditions = rules
+        .iter()
+        .flat_map(|rule| [&rule.scope_when, &rule.when])
+        .chain(denies.iter().map(|deny| &deny.when));
+    for condition in conditions {
+        condition.atoms(&mut |atom| evaluate::attributes(atom, &mut add));
+    }
+    for template in rules
+        .iter()
+        .flat_map(|rule| rule.outcome.parameters.values())
+    {
+        template.attributes().for_each(&mut add);
+    }
+    mentioned
 }
