@@ -12,8 +12,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::clock::Clock;
 use crate::config::LoadError;
 use crate::diagnostic::{Diagnostics, SourceText, Style};
+use crate::services::Services;
 
 /// A policy-driven token exchange gateway (OAuth 2.0 Token Exchange, RFC 8693).
 #[derive(Debug, Parser)]
@@ -107,6 +109,17 @@ fn style(terminal: bool) -> Style {
     }
 }
 
+/// Says why a verb could not run.
+fn could_not(error: impl std::fmt::Display) -> u8 {
+    complain(&format!("error: {error}\n"));
+    COULD_NOT
+}
+
+/// The services of a verb, or the reason why there are none.
+fn services() -> Result<Services, u8> {
+    Services::new(Clock::system()).map_err(could_not)
+}
+
 /// Shows findings on standard error.
 fn complain_about(diagnostics: &Diagnostics, sources: &SourceText) {
     complain(&diagnostics.render(sources, style(std::io::stderr().is_terminal())));
@@ -136,10 +149,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, u8> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| {
-            complain(&format!("error: cannot start: {error}\n"));
-            COULD_NOT
-        })
+        .map_err(|error| could_not(format!("cannot start: {error}")))
 }
 
 /// Logs go to standard error; `CAMBIST_LOG` filters them (`info`, `cambist=debug`).

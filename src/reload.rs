@@ -88,17 +88,19 @@ fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
         result: outcome.name(),
         details,
     });
-    let metrics = &gateway.services.metrics;
-    metrics.reload(outcome.name());
-    metrics.in_step(in_step, now.0);
-    let (rules, denies) = gateway.live.load().realm.policies.counts();
-    metrics.policy(rules, denies);
+    gateway.services.metrics.reload(outcome.name());
+    measure(gateway, in_step);
 }
 
 /// Records that the first load is live.
 pub fn started(gateway: &Gateway) {
+    measure(gateway, true);
+}
+
+/// Makes the gauges say what runs, and whether it is what is on disk.
+fn measure(gateway: &Gateway, in_step: bool) {
     let metrics = &gateway.services.metrics;
-    metrics.in_step(true, gateway.services.clock.now().0);
+    metrics.in_step(in_step, gateway.services.clock.now().0);
     let (rules, denies) = gateway.live.load().realm.policies.counts();
     metrics.policy(rules, denies);
 }

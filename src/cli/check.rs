@@ -1,11 +1,10 @@
 //! `cambist check DIR`: loads it as `serve` would, and touches nothing else.
 
 use super::{
-    COULD_NOT, Directory, FINDINGS, GOOD, complain, complain_about, complain_about_load, say,
+    Directory, FINDINGS, GOOD, complain, complain_about, complain_about_load, could_not, say,
+    services,
 };
-use crate::clock::Clock;
 use crate::config;
-use crate::services::Services;
 
 /// Say everything that is wrong with a configuration directory.
 #[derive(Debug, clap::Args)]
@@ -18,18 +17,15 @@ pub(super) struct Check {
 }
 
 pub(super) fn run(verb: &Check) -> u8 {
-    let services = match Services::new(Clock::system()) {
+    let services = match services() {
         Ok(services) => services,
-        Err(error) => {
-            complain(&format!("error: {error}\n"));
-            return COULD_NOT;
-        }
+        Err(code) => return code,
     };
     let dir = &verb.directory.dir;
     if !dir.is_dir() {
-        complain(&format!("error: `{}` is not a directory\n", dir.display()));
+        let code = could_not(format!("`{}` is not a directory", dir.display()));
         complain("help: give the directory that holds cambist.yaml\n");
-        return COULD_NOT;
+        return code;
     }
     match config::load(dir, &services, None) {
         Ok(snapshot) => {

@@ -7,7 +7,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::serve::{Signals, complain_about_start};
-use super::{COULD_NOT, FINDINGS, GOOD, complain, complain_about, counted, runtime, say};
+use super::{
+    COULD_NOT, FINDINGS, GOOD, complain, complain_about, could_not, counted, runtime, say,
+};
 use crate::audit::Record;
 use crate::clock::Clock;
 use crate::demo::{self, Play, PlayError, Stage};
@@ -38,10 +40,7 @@ enum News {
 pub(super) fn run(verb: &Demo) -> u8 {
     let dir = match verb.dir.clone().map_or_else(demo::directory, Ok) {
         Ok(dir) => dir,
-        Err(error) => {
-            complain(&format!("error: cannot write the sample realm: {error}\n"));
-            return COULD_NOT;
-        }
+        Err(error) => return could_not(format!("cannot write the sample realm: {error}")),
     };
     match runtime() {
         Ok(runtime) => runtime.block_on(play(verb, dir)),
@@ -52,10 +51,7 @@ pub(super) fn run(verb: &Demo) -> u8 {
 async fn play(verb: &Demo, dir: PathBuf) -> u8 {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            complain(&format!("error: cannot listen for signals: {error}\n"));
-            return COULD_NOT;
-        }
+        Err(error) => return could_not(format!("cannot listen for signals: {error}")),
     };
     let (news_to, mut news) = mpsc::unbounded_channel();
     let tell = move |outcome: &ReloadOutcome| {
@@ -87,10 +83,7 @@ async fn play(verb: &Demo, dir: PathBuf) -> u8 {
     }
     let first = match stage.act().await {
         Ok(play) => play,
-        Err(error) => {
-            complain(&format!("error: {error}\n"));
-            return COULD_NOT;
-        }
+        Err(error) => return could_not(error),
     };
     if verb.json {
         say(&format!("{:#}\n", first.to_json()));

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{COULD_NOT, Directory, FINDINGS, GOOD, complain, complain_about_load, say};
-use crate::clock::Clock;
+use super::{
+    COULD_NOT, Directory, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services,
+};
 use crate::config;
 use crate::policy::explain::explain;
 use crate::policy::facts;
-use crate::services::Services;
 use crate::snapshot::{AuditSettings, Snapshot};
 
 /// Say why an exchange is refused or allowed.
@@ -61,9 +61,9 @@ pub(super) struct Explain {
 }
 
 pub(super) fn run(verb: &Explain) -> u8 {
-    let services = match Services::new(Clock::system()) {
+    let services = match services() {
         Ok(services) => services,
-        Err(error) => return could_not(&error),
+        Err(code) => return code,
     };
     let snapshot = match config::load(&verb.directory.dir, &services, None) {
         Ok(snapshot) => snapshot,
@@ -112,11 +112,6 @@ pub(super) fn run(verb: &Explain) -> u8 {
     } else {
         FINDINGS
     }
-}
-
-fn could_not(error: &str) -> u8 {
-    complain(&format!("error: {error}\n"));
-    COULD_NOT
 }
 
 /// The table to start from: a record's, a file's, or an empty one.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{COULD_NOT, GOOD, complain, say};
+use super::{GOOD, could_not, say};
 use crate::client::SaltedHash;
 use crate::jose::{Algorithm, SigningKey, base64url, random};
 use crate::oauth::secret::Secret;
@@ -34,7 +34,7 @@ pub(super) fn keys(verb: &Keys) -> u8 {
     let Keys::New { alg, out } = verb;
     let pem = match SigningKey::generate_pem(*alg) {
         Ok(pem) => pem,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return could_not(error),
     };
     let Some(path) = out else {
         say(&pem);
@@ -52,7 +52,7 @@ pub(super) fn keys(verb: &Keys) -> u8 {
             ));
             GOOD
         }
-        Err(error) => failed(&format!("cannot write {}: {error}", path.display())),
+        Err(error) => could_not(format!("cannot write {}: {error}", path.display())),
     }
 }
 
@@ -73,13 +73,8 @@ pub(super) fn secret(verb: &Secrets) -> u8 {
             ));
             GOOD
         }
-        Err(error) => failed(&error),
+        Err(error) => could_not(error),
     }
-}
-
-fn failed(error: &str) -> u8 {
-    complain(&format!("error: {error}\n"));
-    COULD_NOT
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{
     COULD_NOT, Directory, FINDINGS, GOOD, LogFormat, complain, complain_about, complain_about_load,
-    runtime, start_logs,
+    could_not, runtime, start_logs,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -32,10 +32,7 @@ pub(super) fn run(verb: &Serve) -> u8 {
 async fn serve(verb: &Serve) -> u8 {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            complain(&format!("error: cannot listen for signals: {error}\n"));
-            return COULD_NOT;
-        }
+        Err(error) => return could_not(format!("cannot listen for signals: {error}")),
     };
     let options = Options {
         clock: Clock::system(),

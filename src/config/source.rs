@@ -68,8 +68,9 @@ impl Sources {
             ));
             return None;
         };
-        self.text.insert(Arc::from(name), Arc::from(text));
-        Some(Arc::from(text))
+        let text: Arc<str> = Arc::from(text);
+        self.text.insert(Arc::from(name), Arc::clone(&text));
+        Some(text)
     }
 
     /// Reads a file that holds a secret in one line; the line's end is not part of it.

@@ -163,10 +163,7 @@ impl Checker<'_> {
         let outcome = self.outcome(&clauses, &headers, &scope, when.as_ref(), item);
         let (scope_when, when) = split_scope(when?);
         Some(UseRule {
-            id: RuleId {
-                module: Arc::clone(&module.value),
-                name: Arc::clone(&item.name.value),
-            },
+            id: rule_id(module, item),
             span: item.name.span.clone(),
             headers,
             scope_when,
@@ -212,10 +209,7 @@ impl Checker<'_> {
             self.report(Diagnostic::error("E0125", message).at(&tell.span));
         }
         Some(DenyRule {
-            id: RuleId {
-                module: Arc::clone(&module.value),
-                name: Arc::clone(&item.name.value),
-            },
+            id: rule_id(module, item),
             span: item.name.span.clone(),
             headers,
             when: when?,
@@ -444,6 +438,13 @@ struct Resolved {
     ty: Type,
     optional: bool,
     separators: String,
+}
+
+fn rule_id(module: &Text, item: &ast::Item) -> RuleId {
+    RuleId {
+        module: Arc::clone(&module.value),
+        name: Arc::clone(&item.name.value),
+    }
 }
 
 /// Splits `when` into the part that speaks of scope alone, and the rest.
