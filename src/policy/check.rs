@@ -33,14 +33,14 @@ pub fn check(
     checker.modules(files);
     for file in files {
         checker.names(file);
-        for item in &file.items {
+        for item in file.rules() {
             match item.kind {
                 ItemKind::Rule => rules.extend(checker.rule(&file.module, item)),
                 ItemKind::Deny => denies.extend(checker.deny(&file.module, item)),
             }
         }
     }
-    let items: usize = files.iter().map(|file| file.items.len()).sum();
+    let items: usize = files.iter().map(|file| file.rules().count()).sum();
     if !checker.problems.has_errors() && rules.len() + denies.len() != items {
         // Never seen; a deny that is lost without a word would let pass what it forbids.
         let message = "the checker lost a rule without a reason";
@@ -117,7 +117,7 @@ impl Checker<'_> {
 
     fn names(&mut self, file: &ast::File) {
         let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
-        for item in &file.items {
+        for item in file.rules() {
             if let Some(first) = seen.insert(&item.name.value, &item.name.span) {
                 let problem = Diagnostic::error(
                     "E0206",
@@ -132,7 +132,7 @@ impl Checker<'_> {
         }
     }
 
-    fn rule(&mut self, module: &Text, item: &ast::Item) -> Option<UseRule<ProcessorId>> {
+    fn rule(&mut self, module: &Text, item: &ast::Rule) -> Option<UseRule<ProcessorId>> {
         let clauses = self.clauses(item);
         for (there, word) in [
             (clauses.from.is_some(), "from"),
@@ -173,7 +173,7 @@ impl Checker<'_> {
         })
     }
 
-    fn deny(&mut self, module: &Text, item: &ast::Item) -> Option<DenyRule> {
+    fn deny(&mut self, module: &Text, item: &ast::Rule) -> Option<DenyRule> {
         let clauses = self.clauses(item);
         let headers = self.headers(&clauses, item);
         let scope = self.claim_scope(&clauses);
@@ -244,7 +244,7 @@ impl Checker<'_> {
         }
     }
 
-    fn clauses<'a>(&mut self, item: &'a ast::Item) -> Clauses<'a> {
+    fn clauses<'a>(&mut self, item: &'a ast::Rule) -> Clauses<'a> {
         let mut clauses = Clauses::default();
         let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
         for Spanned { value, span } in &item.clauses {
@@ -292,6 +292,7 @@ impl Checker<'_> {
                     processor,
                     parameters,
                 } => clauses.use_ = Some((processor, parameters)),
+                Clause::Overrides(_) => {}
                 Clause::Because(text) => clauses.because = Some(text),
                 Clause::Tell(text) => clauses.tell = Some(text),
                 Clause::Error(text) => clauses.error = Some(text),
@@ -440,7 +441,7 @@ struct Resolved {
     separators: String,
 }
 
-fn rule_id(module: &Text, item: &ast::Item) -> RuleId {
+fn rule_id(module: &Text, item: &ast::Rule) -> RuleId {
     RuleId {
         module: Arc::clone(&module.value),
         name: Arc::clone(&item.name.value),

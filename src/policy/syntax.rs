@@ -1,11 +1,12 @@
 //! Policy text ⇄ tree. The only place that names `pest`; it decides nothing.
 
 pub mod ast;
+pub mod comments;
 mod limits;
 mod parse;
 mod slips;
 
-pub use parse::parse;
+pub use parse::{Place, Values, condition, given, parse, values};
 
 mod grammar {
     #[derive(pest_derive::Parser)]

@@ -106,12 +106,14 @@ impl Checker<'_> {
                 right,
                 span,
             } => self.comparison(left, operator, right, span, issuers, negated),
+            _ => None,
         }
     }
 
     fn side(&mut self, operand: &ast::Operand, issuers: &[usize]) -> Option<Side> {
         Some(match operand {
             ast::Operand::List(items, _) => Side::List(items.clone()),
+            ast::Operand::ListName(_) => return None,
             ast::Operand::Literal(literal) => Side::Literal(literal.clone()),
             ast::Operand::Path(path, default) => {
                 let resolved = self.resolve(path, issuers)?;
@@ -242,7 +244,7 @@ impl Checker<'_> {
                                 &literal.span,
                             )?);
                         }
-                        Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) => {
+                        Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
                             self.constant(literal, Type::Uri)?;
                         }
                     }
@@ -387,6 +389,7 @@ impl Checker<'_> {
                     Literal::Int(_) => "int",
                     Literal::Bool(_) => "bool",
                     Literal::Duration(_) => "duration",
+                    Literal::Instant(..) => "instant",
                 };
                 let message = format!("expected type {}, found {found}", ty.name());
                 self.report(Diagnostic::error("E0202", message).at(&literal.span));

@@ -19,7 +19,7 @@ use crate::policy::syntax::ast::{self, ActorForm, ItemKind, MatchKind, TargetsFo
 const LATER_GRANTS: [&str; 1] = ["jwt_bearer"];
 
 impl Checker<'_> {
-    pub(super) fn headers(&mut self, clauses: &Clauses<'_>, item: &ast::Item) -> Headers {
+    pub(super) fn headers(&mut self, clauses: &Clauses<'_>, item: &ast::Rule) -> Headers {
         let is_rule = item.kind == ItemKind::Rule;
         let default = |value| Some(value).filter(|_| is_rule);
         let name = &item.name.span;
@@ -145,10 +145,9 @@ impl Checker<'_> {
 
     fn clients(&mut self, matcher: &ast::Matcher) -> Clients {
         match matcher.kind {
-            MatchKind::Like => Clients::Like(self.globs(&matcher.strings, "")),
+            MatchKind::Like => Clients::Like(self.globs(matcher.strings.written(), "")),
             MatchKind::Equal => Clients::Ids(
-                matcher
-                    .strings
+                matcher.strings.written()
                     .iter()
                     .filter_map(|text| self.client(text))
                     .collect(),
@@ -250,17 +249,16 @@ impl Checker<'_> {
     fn resource(&mut self, matcher: &ast::Matcher, kind: ItemKind) -> ResourceMatch {
         match matcher.kind {
             MatchKind::Equal => ResourceMatch::Equal(
-                matcher
-                    .strings
+                matcher.strings.written()
                     .iter()
                     .filter_map(|text| self.uri(&text.value, &text.span))
                     .collect(),
             ),
             MatchKind::Under => {
-                ResourceMatch::Pattern(self.uri_patterns(&matcher.strings, UriPattern::under))
+                ResourceMatch::Pattern(self.uri_patterns(matcher.strings.written(), UriPattern::under))
             }
             MatchKind::Like => {
-                let mut patterns = self.uri_patterns(&matcher.strings, UriPattern::like);
+                let mut patterns = self.uri_patterns(matcher.strings.written(), UriPattern::like);
                 if kind == ItemKind::Deny {
                     // What a deny does not mention is unconstrained; `?x` must not slip past it.
                     patterns = patterns.into_iter().map(UriPattern::any_query).collect();
@@ -272,10 +270,9 @@ impl Checker<'_> {
 
     fn audience(&mut self, matcher: &ast::Matcher) -> AudienceMatch {
         match matcher.kind {
-            MatchKind::Like => AudienceMatch::Like(self.globs(&matcher.strings, ":/")),
+            MatchKind::Like => AudienceMatch::Like(self.globs(matcher.strings.written(), ":/")),
             MatchKind::Equal => AudienceMatch::Equal(
-                matcher
-                    .strings
+                matcher.strings.written()
                     .iter()
                     .map(|text| {
                         if let Err(error) = text.value.parse::<Audience>() {
@@ -298,7 +295,7 @@ impl Checker<'_> {
     }
 
     fn misused(&mut self, word: &str, help: &str, matcher: &ast::Matcher) {
-        if let Some(text) = matcher.strings.first() {
+        if let Some(text) = matcher.strings.written().first() {
             let problem = Diagnostic::error("E0208", format!("`{word}` does not apply here"));
             self.report(problem.at(&text.span).help(help));
         }

@@ -27,7 +27,7 @@ impl Checker<'_> {
         headers: &Headers,
         issuers: &[usize],
         when: Option<&Condition>,
-        item: &ast::Item,
+        item: &ast::Rule,
     ) -> Option<Outcome<ProcessorId>> {
         let (name, parameters) = clauses.use_?;
         let Some(processor) = self.schema.processors.get(&*name.value) else {
@@ -176,7 +176,7 @@ impl Checker<'_> {
                 value: literal.clone(),
                 span: value.span.clone(),
             }],
-            Value::Path(_) | Value::AtMost(_) => {
+            Value::Path(_) | Value::AtMost(_) | Value::ListName(_) | Value::Map(_) => {
                 self.wrong_value(&value.span, message);
                 return None;
             }
@@ -185,7 +185,7 @@ impl Checker<'_> {
         for literal in literals {
             match literal.value {
                 Literal::String(text) => strings.push((text, literal.span)),
-                Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) => {
+                Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
                     self.wrong_value(&literal.span, message)
                 }
             }
@@ -278,13 +278,13 @@ impl Checker<'_> {
                     value: Value::AtMost(seconds),
                     ..
                 },
-            ] => processor.lifetime.min(processor.max_lifetime).min(*seconds),
+            ] => processor.lifetime.min(processor.max_lifetime).min(seconds.seconds),
             [
                 Spanned {
                     value: Value::Literal(Literal::Duration(seconds)),
                     ..
                 },
-            ] => *seconds,
+            ] => seconds.seconds,
             _ => {
                 self.wrong_value(
                     &parameter.name.span,
@@ -324,7 +324,7 @@ impl Checker<'_> {
             Value::Literal(Literal::String(text)) => {
                 self.template(text, &value.span, issuers, when)?
             }
-            Value::Literal(_) | Value::List(_) | Value::AtMost(_) => {
+            Value::Literal(_) | Value::List(_) | Value::AtMost(_) | Value::ListName(_) | Value::Map(_) => {
                 self.wrong_value(
                     &value.span,
                     "this parameter takes an attribute or text with `${attribute}` in it",
@@ -417,7 +417,7 @@ impl Checker<'_> {
         &mut self,
         outcome: &Outcome<ProcessorId>,
         headers: &Headers,
-        item: &ast::Item,
+        item: &ast::Rule,
     ) {
         let Some(to) = &headers.to else { return };
         match &outcome.audience {

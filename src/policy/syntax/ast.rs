@@ -1,10 +1,15 @@
 //! The tree of a policy file: what was written and where, nothing resolved.
+//!
+//! Two trees are equal when they say the same, wherever it stands and whatever comments stand beside it.
 
-use crate::diagnostic::Span;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use super::comments::Comment;
+use crate::diagnostic::Span;
+
 /// Something and where it stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Eq, Debug)]
 pub struct Spanned<T> {
     /// What was written.
     pub value: T,
@@ -12,32 +17,239 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+/// A place; all places are equal.
+#[derive(Clone, Eq, Debug)]
+pub struct At(pub Span);
+
+impl PartialEq for At {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Deref for At {
+    type Target = Span;
+    fn deref(&self) -> &Span {
+        &self.0
+    }
+}
+
 /// A piece of text that stands somewhere: a name, a string's content, a path.
 pub type Text = Spanned<Arc<str>>;
 
 /// A file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct File {
     /// `module NAME`.
     pub module: Text,
-    /// Its rules and denies, in the order written.
+    /// What it takes from other modules.
+    pub imports: Vec<Import>,
+    /// Everything else, in the order written.
     pub items: Vec<Item>,
+    /// The comments, but for those that document an item.
+    pub comments: Vec<Comment>,
+}
+
+impl PartialEq for File {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.module, &self.imports, &self.items) == (&other.module, &other.imports, &other.items)
+    }
+}
+
+impl Eq for File {}
+
+impl File {
+    /// Its rules and denies.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Rule(rule) => Some(rule),
+            Item::List(_) | Item::Def(_) | Item::Test(_) => None,
+        })
+    }
+
+    /// Its lists.
+    pub fn lists(&self) -> impl Iterator<Item = &ListDef> {
+        self.items.iter().filter_map(|item| match item {
+            Item::List(list) => Some(list),
+            Item::Rule(_) | Item::Def(_) | Item::Test(_) => None,
+        })
+    }
+
+    /// Its defs.
+    pub fn defs(&self) -> impl Iterator<Item = &Def> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Def(def) => Some(def),
+            Item::Rule(_) | Item::List(_) | Item::Test(_) => None,
+        })
+    }
+
+    /// Its tests.
+    pub fn tests(&self) -> impl Iterator<Item = &Test> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Test(test) => Some(test),
+            Item::Rule(_) | Item::List(_) | Item::Def(_) => None,
+        })
+    }
+}
+
+/// `import @a, b from MODULE`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Import {
+    /// The names, lists with their `@`.
+    pub names: Vec<Text>,
+    /// The module that has them.
+    pub module: Text,
+    /// The whole of it.
+    pub span: At,
+}
+
+/// What a file is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// `list @NAME : TYPE = [..]`
+    List(ListDef),
+    /// `def NAME = CONDITION`
+    Def(Def),
+    /// `rule` or `deny`.
+    Rule(Rule),
+    /// `test "…" { … }`
+    Test(Test),
+}
+
+impl Item {
+    /// The whole of it.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        match self {
+            Self::List(list) => &list.span,
+            Self::Def(def) => &def.span,
+            Self::Rule(rule) => &rule.span,
+            Self::Test(test) => &test.span,
+        }
+    }
+
+    /// Its `##` lines.
+    #[must_use]
+    pub fn doc(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::List(list) => list.doc.as_ref(),
+            Self::Def(def) => def.doc.as_ref(),
+            Self::Rule(rule) => rule.doc.as_ref(),
+            Self::Test(test) => test.doc.as_ref(),
+        }
+    }
+}
+
+/// `list @NAME : TYPE = [..]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListDef {
+    /// Its name, `@` included.
+    pub name: Text,
+    /// The type of its members.
+    pub ty: Text,
+    /// The members.
+    pub members: Vec<Spanned<Literal>>,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
+    /// The whole of it.
+    pub span: At,
+}
+
+/// `def NAME = CONDITION`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Def {
+    /// Its name.
+    pub name: Text,
+    /// What it stands for.
+    pub condition: Condition,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
+    /// The whole of it.
+    pub span: At,
 }
 
 /// A `rule` or a `deny`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Item {
+pub struct Rule {
     /// Which of the two.
     pub kind: ItemKind,
     /// Its name.
     pub name: Text,
     /// Its clauses, in the order written.
     pub clauses: Vec<Spanned<Clause>>,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
     /// The whole of it.
-    pub span: Span,
+    pub span: At,
 }
 
-/// What an [`Item`] is.
+/// `test "…" { given { … } expect … }`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Test {
+    /// What it shows.
+    pub name: Text,
+    /// What the request has.
+    pub given: Vec<Field>,
+    /// What must come out.
+    pub expect: Spanned<Expectation>,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
+    /// The whole of it.
+    pub span: At,
+}
+
+/// A name and a value, in a test.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// The path in `given`, the name elsewhere.
+    pub name: Text,
+    /// The value.
+    pub value: Spanned<GivenValue>,
+}
+
+/// A value in a test.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GivenValue {
+    /// A constant.
+    Literal(Literal),
+    /// `[a, b]`
+    List(Vec<Spanned<Literal>>),
+    /// A name without quotes: an issuer, a method.
+    Word(Arc<str>),
+    /// `corp { sub: "x" }`
+    Party(Text, Vec<Field>),
+    /// `{ a: "x" }`
+    Fields(Vec<Field>),
+}
+
+/// What a test expects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expectation {
+    /// `use PROCESSOR by RULE { … }`
+    Use {
+        /// The processor.
+        processor: Text,
+        /// The rule.
+        by: Option<Text>,
+        /// What must be issued.
+        fields: Vec<Field>,
+    },
+    /// `refuse CODE by DENY`
+    Refuse {
+        /// The code of the answer.
+        code: Option<Text>,
+        /// The deny.
+        by: Option<Text>,
+    },
+}
+
+/// What a [`Rule`] is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ItemKind {
     /// It lets an exchange happen.
@@ -60,7 +272,7 @@ pub enum Clause {
         /// The form.
         form: ActorForm,
         /// `, may_act ignored`.
-        may_act_ignored: Option<Span>,
+        may_act_ignored: Option<At>,
     },
     /// `via`.
     Via(Text),
@@ -75,6 +287,8 @@ pub enum Clause {
         /// Its parameters.
         parameters: Vec<Parameter>,
     },
+    /// `overrides`, the names of rules.
+    Overrides(Vec<Text>),
     /// `because`.
     Because(Text),
     /// `tell`.
@@ -96,6 +310,7 @@ impl Clause {
             Self::Issue(_) => "issue",
             Self::When(_) => "when",
             Self::Use { .. } => "use",
+            Self::Overrides(_) => "overrides",
             Self::Because(_) => "because",
             Self::Tell(_) => "tell",
             Self::Error(_) => "error",
@@ -112,13 +327,33 @@ pub struct IssuerRef {
     pub token_type: Option<Text>,
 }
 
+impl Strings {
+    /// temporary
+    #[must_use]
+    pub fn written(&self) -> &[Text] {
+        match self {
+            Self::Written(texts) => texts,
+            Self::List(_) => &[],
+        }
+    }
+}
+
 /// How strings are compared in a header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Matcher {
     /// Equal, `under` or `like`.
     pub kind: MatchKind,
-    /// One or more strings; one of them must match.
-    pub strings: Vec<Text>,
+    /// One of these must match.
+    pub strings: Strings,
+}
+
+/// Strings as they are written, or the name of a list of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Strings {
+    /// One or more strings.
+    Written(Vec<Text>),
+    /// `@list`
+    List(Text),
 }
 
 /// See [`Matcher`].
@@ -151,7 +386,7 @@ pub struct Target {
     /// What it must match.
     pub matcher: Matcher,
     /// The whole part.
-    pub span: Span,
+    pub span: At,
 }
 
 /// The form of an `actor` clause.
@@ -181,7 +416,7 @@ pub enum Condition {
         /// The attribute.
         path: Text,
         /// The whole.
-        span: Span,
+        span: At,
     },
     /// `a OP b`.
     Comparison {
@@ -192,8 +427,132 @@ pub enum Condition {
         /// The right side.
         right: Operand,
         /// The whole.
-        span: Span,
+        span: At,
     },
+    /// `S is empty`.
+    Empty {
+        /// The set.
+        path: Text,
+        /// The whole.
+        span: At,
+    },
+    /// `count(S) <= 3`.
+    Count {
+        /// The set.
+        path: Text,
+        /// The operator.
+        operator: Spanned<Operator>,
+        /// The number.
+        number: Spanned<i64>,
+        /// The whole.
+        span: At,
+    },
+    /// `any S like "…"`: every member is tested by itself.
+    Quantified {
+        /// `any`, `all` or `none`.
+        quantifier: Quantifier,
+        /// The set.
+        path: Text,
+        /// The operator.
+        operator: Spanned<Operator>,
+        /// What every member is compared with.
+        right: Operand,
+        /// The whole.
+        span: At,
+    },
+    /// `any L where (…)`: every record is tested by itself, as `it`.
+    Where {
+        /// `any`, `all` or `none`.
+        quantifier: Quantifier,
+        /// The list of records.
+        path: Text,
+        /// What is tested.
+        condition: Box<Self>,
+        /// The whole.
+        span: At,
+    },
+    /// `time in "ZONE" mon..fri 08:00..18:00`.
+    Time {
+        /// The time zone.
+        zone: Text,
+        /// The days, as ranges; none written is every day.
+        days: Vec<Spanned<(Day, Day)>>,
+        /// From and to, in minutes after midnight; the end is not part of it.
+        hours: Option<Spanned<(u16, u16)>>,
+        /// The whole.
+        span: At,
+    },
+    /// The name of a `def`.
+    Reference(Text),
+}
+
+/// How many members of a set must pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quantifier {
+    /// One at least.
+    Any,
+    /// All, and there is one.
+    All,
+    /// None.
+    None,
+}
+
+impl Quantifier {
+    /// As it is written.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::All => "all",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Day {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
+}
+
+impl Day {
+    /// All of them, from Monday.
+    pub const ALL: [Self; 7] = [
+        Self::Mon,
+        Self::Tue,
+        Self::Wed,
+        Self::Thu,
+        Self::Fri,
+        Self::Sat,
+        Self::Sun,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Mon => "mon",
+            Self::Tue => "tue",
+            Self::Wed => "wed",
+            Self::Thu => "thu",
+            Self::Fri => "fri",
+            Self::Sat => "sat",
+            Self::Sun => "sun",
+        }
+    }
 }
 
 /// A comparison's operator.
@@ -215,8 +574,20 @@ pub enum Operator {
     Under,
     /// `has`
     Has,
+    /// `has any of`
+    HasAnyOf,
+    /// `has all of`
+    HasAllOf,
     /// `only`
     Only,
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Greater,
+    /// `>=`
+    AtLeast,
 }
 
 impl Operator {
@@ -232,7 +603,13 @@ impl Operator {
             Self::NotLike => "not like",
             Self::Under => "under",
             Self::Has => "has",
+            Self::HasAnyOf => "has any of",
+            Self::HasAllOf => "has all of",
             Self::Only => "only",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Greater => ">",
+            Self::AtLeast => ">=",
         }
     }
 }
@@ -241,7 +618,9 @@ impl Operator {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operand {
     /// `[a, b]`
-    List(Vec<Spanned<Literal>>, Span),
+    List(Vec<Spanned<Literal>>, At),
+    /// `@list`
+    ListName(Text),
     /// A constant.
     Literal(Spanned<Literal>),
     /// An attribute, and `?? c`.
@@ -255,6 +634,7 @@ impl Operand {
         match self {
             Self::List(_, span) => span,
             Self::Literal(literal) => &literal.span,
+            Self::ListName(name) => &name.span,
             Self::Path(path, _) => &path.span,
         }
     }
@@ -269,8 +649,52 @@ pub enum Literal {
     Int(i64),
     /// `true`
     Bool(bool),
-    /// `5m`, in seconds.
-    Duration(i64),
+    /// `5m`
+    Duration(Duration),
+    /// `2026-12-01T00:00:00Z`: seconds since 1970, and how it was written.
+    Instant(i64, Arc<str>),
+}
+
+/// A duration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Duration {
+    /// How long it is.
+    pub seconds: i64,
+    /// The unit that it was written in.
+    pub unit: Unit,
+}
+
+/// A unit of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// `s`
+    Second,
+    /// `m`
+    Minute,
+    /// `h`
+    Hour,
+    /// `d`
+    Day,
+}
+
+impl Unit {
+    /// Its letter and its length in seconds.
+    #[must_use]
+    pub fn parts(self) -> (char, i64) {
+        match self {
+            Self::Second => ('s', 1),
+            Self::Minute => ('m', 60),
+            Self::Hour => ('h', 3_600),
+            Self::Day => ('d', 86_400),
+        }
+    }
+}
+
+impl std::fmt::Display for Duration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (letter, length) = self.unit.parts();
+        write!(f, "{}{letter}", self.seconds / length)
+    }
 }
 
 /// A parameter of `use`.
@@ -280,17 +704,23 @@ pub struct Parameter {
     pub name: Text,
     /// Its value; several are joined with `&`.
     pub values: Vec<Spanned<Value>>,
+    /// `beyond subject`.
+    pub beyond: Option<At>,
 }
 
 /// A value in a parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
-    /// `at_most 5m`, in seconds.
-    AtMost(i64),
+    /// `at_most 5m`
+    AtMost(Duration),
     /// `[a, b]`
     List(Vec<Spanned<Literal>>),
+    /// `@list`
+    ListName(Arc<str>),
     /// A constant.
     Literal(Literal),
-    /// An attribute, or `requested`.
+    /// An attribute, `requested`, or a name.
     Path(Arc<str>),
+    /// `{ a: … }`
+    Map(Vec<Parameter>),
 }

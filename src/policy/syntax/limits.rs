@@ -1,9 +1,8 @@
 //! What stands before the parser, because a parser is no place to run out of stack: size and nesting,
 //! counted over the bytes, and characters that a reader could not see.
 
-use std::sync::Arc;
-
-use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use super::parse::Place;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// The largest policy file, in bytes.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -15,13 +14,13 @@ const MAX_WORD: usize = 256;
 const MAX_STRING: usize = 4096;
 
 /// Refuses what is too large, too deep, or not plain text.
-pub(super) fn check(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
-    check_size(file, text)?;
-    check_characters(file, text)
+pub(super) fn check(place: &Place, text: &str) -> Result<(), Diagnostics> {
+    check_size(place, text)?;
+    check_characters(place, text)
 }
 
-fn check_size(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
-    let at = |range| Span::new(file, range);
+fn check_size(place: &Place, text: &str) -> Result<(), Diagnostics> {
+    let at = |range| place.span(range);
     if text.len() > MAX_FILE {
         let message = format!("the file is larger than {MAX_FILE} bytes");
         return Err(Diagnostic::error("E0101", message).at(&at(0..0)).into());
@@ -71,7 +70,7 @@ fn check_size(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
 
 /// Refuses what would be read otherwise than it is shown: control characters (a carriage return of its
 /// own ends a comment, and no editor shows that) and marks that turn the direction of text.
-fn check_characters(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
+fn check_characters(place: &Place, text: &str) -> Result<(), Diagnostics> {
     let mut rest = text.char_indices().peekable();
     while let Some((index, c)) = rest.next() {
         let next = rest.peek().map(|(_, next)| *next);
@@ -92,7 +91,7 @@ fn check_characters(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
             "the invisible character U+{:04X} may not stand here",
             u32::from(c)
         );
-        let span = Span::new(file, index..index + c.len_utf8());
+        let span = place.span(index..index + c.len_utf8());
         return Err(Diagnostic::error("E0104", message)
             .at(&span)
             .help(help)

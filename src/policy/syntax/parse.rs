@@ -6,9 +6,11 @@ use pest::Parser;
 use pest::iterators::Pair;
 
 use super::ast::{
-    ActorForm, Clause, Condition, File, IssuerRef, Item, ItemKind, Literal, MatchKind, Matcher,
-    Operand, Operator, Parameter, Spanned, Target, TargetsForm, Text, Value,
+    self, ActorForm, At, Clause, Condition, Day, Def, Duration, Expectation, Field, File,
+    GivenValue, Import, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand,
+    Operator, Parameter, Quantifier, Spanned, Strings, Target, TargetsForm, Test, Text, Unit, Value,
 };
+use super::comments::{self, Comment};
 use super::grammar::{Grammar, Rule};
 use super::{limits, slips};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -21,20 +23,111 @@ const CALL_LIMIT: usize = 200_000_000;
 /// # Errors
 /// The first syntax error, or all mistakes in how clauses are put together.
 pub fn parse(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
+    tree(Place::whole(file), text, Rule::file, |builder, pair| {
+        builder.comments = comments::scan(file, text);
+        builder.file(pair)
+    })
+}
+
+/// Where a text stands that is not a whole file: `at` in its file, or, where its characters are not
+/// those of the file (escapes of another spelling), all of it at one place.
+#[derive(Clone, Debug)]
+pub struct Place {
+    file: Arc<str>,
+    start: usize,
+    whole: Option<Span>,
+}
+
+impl Place {
+    fn whole(file: &Arc<str>) -> Self {
+        Self::at(file, 0)
+    }
+
+    /// A text that begins at a byte of the file and is written there as it is.
+    #[must_use]
+    pub fn at(file: &Arc<str>, start: usize) -> Self {
+        Self {
+            file: Arc::clone(file),
+            start,
+            whole: None,
+        }
+    }
+
+    /// A text that is written otherwise in the file: everything in it stands at this place.
+    #[must_use]
+    pub fn within(span: &Span) -> Self {
+        Self {
+            file: Arc::clone(&span.file),
+            start: span.start,
+            whole: Some(span.clone()),
+        }
+    }
+
+    pub(super) fn span(&self, range: std::ops::Range<usize>) -> Span {
+        match &self.whole {
+            Some(span) => span.clone(),
+            None => Span::new(&self.file, self.start + range.start..self.start + range.end),
+        }
+    }
+}
+
+/// Parses a condition that stands by itself.
+///
+/// # Errors
+/// As for a file.
+pub fn condition(place: Place, text: &str) -> Result<Condition, Diagnostics> {
+    tree(place, text, Rule::only_condition, |builder, pair| {
+        builder.condition(pair.into_inner().next()?)
+    })
+}
+
+/// The values of a parameter of `use`, and `beyond subject`.
+pub type Values = (Vec<Spanned<Value>>, Option<At>);
+
+/// Parses the value of a parameter that stands by itself.
+///
+/// # Errors
+/// As for a file.
+pub fn values(place: Place, text: &str) -> Result<Values, Diagnostics> {
+    tree(place, text, Rule::only_value, |builder, pair| {
+        builder.values(pair.into_inner())
+    })
+}
+
+/// Parses a value of a test's `given` that stands by itself.
+///
+/// # Errors
+/// As for a file.
+pub fn given(place: Place, text: &str) -> Result<Spanned<GivenValue>, Diagnostics> {
+    tree(place, text, Rule::only_given, |builder, pair| {
+        builder.given_value(pair.into_inner().next()?)
+    })
+}
+
+fn tree<T>(
+    place: Place,
+    text: &str,
+    production: Rule,
+    build: impl FnOnce(&mut Builder<'_>, Pair<'_, Rule>) -> Option<T>,
+) -> Result<T, Diagnostics> {
     static LIMIT: Once = Once::new();
     LIMIT.call_once(|| pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT)));
-    limits::check(file, text)?;
-    let mut pairs = Grammar::parse(Rule::file, text)
-        .map_err(|error| slips::explain(file, text, &slips::detailed(text, error)))?;
+    limits::check(&place, text)?;
+    let mut pairs = Grammar::parse(production, text).map_err(|error| {
+        slips::explain(&place, text, &slips::detailed(text, production, error))
+    })?;
+    let whole = place.span(0..text.len());
     let mut builder = Builder {
-        file,
+        place,
+        text,
+        comments: Vec::new(),
         problems: Diagnostics::default(),
     };
-    let tree = pairs.next().and_then(|pair| builder.file(pair));
+    let tree = pairs.next().and_then(|pair| build(&mut builder, pair));
     match tree {
         Some(tree) if !builder.problems.has_errors() => Ok(tree),
         _ if builder.problems.has_errors() => Err(builder.problems),
-        _ => Err(disagreement(&Span::new(file, 0..text.len())).into()),
+        _ => Err(disagreement(&whole).into()),
     }
 }
 
@@ -72,17 +165,26 @@ fn without_trailing_comments(text: &str) -> usize {
 }
 
 struct Builder<'a> {
-    file: &'a Arc<str>,
+    place: Place,
+    text: &'a str,
+    comments: Vec<Comment>,
     problems: Diagnostics,
 }
 
 impl Builder<'_> {
     fn span(&self, pair: &Pair<'_, Rule>) -> Span {
         let whole = pair.as_span();
-        Span::new(
-            self.file,
-            whole.start()..whole.start() + without_trailing_comments(whole.as_str()),
-        )
+        self.place
+            .span(whole.start()..whole.start() + without_trailing_comments(whole.as_str()))
+    }
+
+    fn at(&self, pair: &Pair<'_, Rule>) -> At {
+        At(self.span(pair))
+    }
+
+    /// The `##` lines above a piece.
+    fn doc(&mut self, pair: &Pair<'_, Rule>) -> Option<Arc<str>> {
+        comments::take_doc(&mut self.comments, self.text, pair.as_span().start())
     }
 
     fn text(&self, pair: &Pair<'_, Rule>) -> Text {
@@ -108,19 +210,191 @@ impl Builder<'_> {
 
     fn file(&mut self, pair: Pair<'_, Rule>) -> Option<File> {
         let mut module = None;
+        let mut imports = Vec::new();
         let mut items = Vec::new();
         for part in pair.into_inner() {
+            let at = self.span(&part);
+            let item = match part.as_rule() {
+                Rule::header => {
+                    module = self.header(part);
+                    continue;
+                }
+                Rule::import => {
+                    imports.extend(self.import(part));
+                    continue;
+                }
+                Rule::rule => self.rule(ItemKind::Rule, part).map(Item::Rule),
+                Rule::deny => self.rule(ItemKind::Deny, part).map(Item::Rule),
+                Rule::list_def => self.list_def(part).map(Item::List),
+                Rule::def => self.def(part).map(Item::Def),
+                Rule::test => self.test(part).map(Item::Test),
+                _ => continue,
+            };
+            match item {
+                Some(item) => items.push(item),
+                None if self.problems.has_errors() => {}
+                None => self.problems.push(disagreement(&at)),
+            }
+        }
+        let mut comments = std::mem::take(&mut self.comments);
+        comments.retain(|comment| !comment.doc);
+        Some(File {
+            module: module?,
+            imports,
+            items,
+            comments,
+        })
+    }
+
+    fn import(&mut self, pair: Pair<'_, Rule>) -> Option<Import> {
+        let span = self.at(&pair);
+        let mut names = Vec::new();
+        let mut module = None;
+        for part in pair.into_inner() {
             match part.as_rule() {
-                Rule::header => module = self.header(part),
-                Rule::rule => items.extend(self.item(ItemKind::Rule, part)),
-                Rule::deny => items.extend(self.item(ItemKind::Deny, part)),
+                Rule::imported => names.push(self.text(&part)),
+                Rule::name => module = Some(self.text(&part)),
                 _ => {}
             }
         }
-        Some(File {
+        Some(Import {
+            names,
             module: module?,
-            items,
+            span,
         })
+    }
+
+    fn list_def(&mut self, pair: Pair<'_, Rule>) -> Option<ListDef> {
+        let (span, doc) = (self.at(&pair), self.doc(&pair));
+        let mut inner = pair.into_inner().skip(1);
+        Some(ListDef {
+            name: self.text(&inner.next()?),
+            ty: self.text(&inner.next()?),
+            members: self.literals(inner.next()?)?,
+            doc,
+            span,
+        })
+    }
+
+    fn def(&mut self, pair: Pair<'_, Rule>) -> Option<Def> {
+        let (span, doc) = (self.at(&pair), self.doc(&pair));
+        let mut inner = pair.into_inner().skip(1);
+        Some(Def {
+            name: self.text(&inner.next()?),
+            condition: self.condition(inner.next()?)?,
+            doc,
+            span,
+        })
+    }
+
+    fn test(&mut self, pair: Pair<'_, Rule>) -> Option<Test> {
+        let (span, doc) = (self.at(&pair), self.doc(&pair));
+        let mut name = None;
+        let mut given: Option<Vec<Field>> = None;
+        let mut expect: Option<Spanned<Expectation>> = None;
+        for part in pair.into_inner() {
+            let at = self.span(&part);
+            let (word, twice) = match part.as_rule() {
+                Rule::string => {
+                    name = Some(self.string(part));
+                    continue;
+                }
+                Rule::given => {
+                    let twice = given.is_some();
+                    let settings = part.into_inner().skip(1);
+                    given = Some(every(settings.map(|setting| self.field(setting)))?);
+                    ("given", twice)
+                }
+                Rule::expect => {
+                    let twice = expect.is_some();
+                    let value = self.expectation(part.into_inner().nth(1)?)?;
+                    expect = Some(Spanned {
+                        value,
+                        span: at.clone(),
+                    });
+                    ("expect", twice)
+                }
+                _ => continue,
+            };
+            if twice {
+                let problem = Diagnostic::error("E0121", format!("`{word}` is written twice"));
+                self.problems.push(problem.at(&at));
+            }
+        }
+        let name = name?;
+        let Some(expect) = expect else {
+            let message = format!("test `{}` has no `expect`", name.value);
+            let help = "say what must come out: `expect use PROCESSOR` or `expect refuse CODE`";
+            let problem = Diagnostic::error("E0120", message).at(&name.span);
+            self.problems.push(problem.help(help));
+            return None;
+        };
+        Some(Test {
+            name,
+            given: given.unwrap_or_default(),
+            expect,
+            doc,
+            span,
+        })
+    }
+
+    fn field(&mut self, pair: Pair<'_, Rule>) -> Option<Field> {
+        let mut inner = pair.into_inner();
+        Some(Field {
+            name: self.name_or_string(inner.next()?),
+            value: self.given_value(inner.next()?)?,
+        })
+    }
+
+    fn fields(&mut self, pair: Pair<'_, Rule>) -> Option<Vec<Field>> {
+        every(pair.into_inner().map(|field| self.field(field)))
+    }
+
+    fn given_value(&mut self, pair: Pair<'_, Rule>) -> Option<Spanned<GivenValue>> {
+        let span = self.span(&pair);
+        let inner = pair.into_inner().next()?;
+        let value = match inner.as_rule() {
+            Rule::list => GivenValue::List(self.literals(inner)?),
+            Rule::literal => GivenValue::Literal(self.literal(inner)?.value),
+            Rule::word => GivenValue::Word(self.text(&inner).value),
+            Rule::fields => GivenValue::Fields(self.fields(inner)?),
+            _ => {
+                let mut inner = inner.into_inner();
+                let issuer = self.text(&inner.next()?);
+                GivenValue::Party(issuer, self.fields(inner.next()?)?)
+            }
+        };
+        Some(Spanned { value, span })
+    }
+
+    fn expectation(&mut self, pair: Pair<'_, Rule>) -> Option<Expectation> {
+        let uses = pair.as_rule() == Rule::expect_use;
+        let (mut name, mut by, mut fields) = (None, None, Vec::new());
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = Some(self.text(&part)),
+                Rule::rule_name => by = Some(self.text(&part)),
+                Rule::fields => fields = self.fields(part)?,
+                _ => {}
+            }
+        }
+        Some(if uses {
+            Expectation::Use {
+                processor: name?,
+                by,
+                fields,
+            }
+        } else {
+            Expectation::Refuse { code: name, by }
+        })
+    }
+
+    fn name_or_string(&self, pair: Pair<'_, Rule>) -> Text {
+        if pair.as_rule() == Rule::string {
+            self.string(pair)
+        } else {
+            self.text(&pair)
+        }
     }
 
     fn header(&mut self, pair: Pair<'_, Rule>) -> Option<Text> {
@@ -142,8 +416,8 @@ impl Builder<'_> {
         module
     }
 
-    fn item(&mut self, kind: ItemKind, pair: Pair<'_, Rule>) -> Option<Item> {
-        let span = self.span(&pair);
+    fn rule(&mut self, kind: ItemKind, pair: Pair<'_, Rule>) -> Option<ast::Rule> {
+        let (span, doc) = (self.at(&pair), self.doc(&pair));
         let mut name = None;
         let mut clauses = Vec::new();
         for part in pair.into_inner() {
@@ -158,10 +432,11 @@ impl Builder<'_> {
                 },
             }
         }
-        Some(Item {
+        Some(ast::Rule {
             kind,
             name: name?,
             clauses,
+            doc,
             span,
         })
     }
@@ -188,7 +463,7 @@ impl Builder<'_> {
                 let form = self.actor_form(inner.next()?)?;
                 Clause::Actor {
                     form,
-                    may_act_ignored: inner.next().map(|pair| self.span(&pair)),
+                    may_act_ignored: inner.next().map(|pair| self.at(&pair)),
                 }
             }
             Rule::via => Clause::Via(self.text(&inner.next()?)),
@@ -198,6 +473,7 @@ impl Builder<'_> {
                 processor: self.text(&inner.next()?),
                 parameters: every(inner.map(|parameter| self.parameter(parameter)))?,
             },
+            Rule::overrides => Clause::Overrides(inner.map(|name| self.text(&name)).collect()),
             Rule::because => Clause::Because(self.string(inner.next()?)),
             Rule::tell => Clause::Tell(self.string(inner.next()?)),
             Rule::error_ => Clause::Error(self.text(&inner.next()?)),
@@ -216,26 +492,22 @@ impl Builder<'_> {
     }
 
     fn token_type(&mut self, pair: Pair<'_, Rule>) -> Option<Text> {
-        let inner = pair.into_inner().next()?;
-        Some(if inner.as_rule() == Rule::string {
-            self.string(inner)
-        } else {
-            self.text(&inner)
-        })
+        Some(self.name_or_string(pair.into_inner().next()?))
     }
 
     fn matcher(&mut self, pair: Pair<'_, Rule>) -> Option<Matcher> {
         let mut kind = MatchKind::Equal;
-        let mut strings = Vec::new();
+        let mut strings = Strings::Written(Vec::new());
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::match_kind if part.as_str().starts_with("under") => kind = MatchKind::Under,
                 Rule::match_kind => kind = MatchKind::Like,
                 _ => {
-                    strings = part
-                        .into_inner()
-                        .map(|string| self.string(string))
-                        .collect()
+                    let inner = part.into_inner();
+                    strings = match inner.peek()? {
+                        name if name.as_rule() == Rule::list_name => Strings::List(self.text(&name)),
+                        _ => Strings::Written(inner.map(|string| self.string(string)).collect()),
+                    }
                 }
             }
         }
@@ -249,7 +521,7 @@ impl Builder<'_> {
                 Rule::any_target => return Some(TargetsForm::Any),
                 Rule::no_target => return Some(TargetsForm::None),
                 _ => {
-                    let span = self.span(&part);
+                    let span = self.at(&part);
                     let mut inner = part.into_inner();
                     let resource = inner.next()?.as_str().starts_with("resource");
                     parts.push(Target {
@@ -329,31 +601,11 @@ impl Builder<'_> {
         let mut negated = false;
         let mut condition = None;
         for part in pair.into_inner() {
-            let span = self.span(&part);
+            let span = self.at(&part);
             match part.as_rule() {
                 Rule::negation => negated = !negated,
                 Rule::group => condition = self.condition(part.into_inner().next()?),
-                Rule::presence => {
-                    let mut inner = part.into_inner();
-                    let present = inner.next()?.as_rule() == Rule::w_present;
-                    condition = Some(Condition::Presence {
-                        present,
-                        path: self.text(&inner.next()?),
-                        span,
-                    });
-                }
-                _ => {
-                    let mut inner = part.into_inner();
-                    let left = self.operand(inner.next()?)?;
-                    let operator = self.operator(&inner.next()?)?;
-                    let right = self.operand(inner.next()?)?;
-                    condition = Some(Condition::Comparison {
-                        left,
-                        operator,
-                        right,
-                        span,
-                    });
-                }
+                _ => condition = self.test_of(part, span),
             }
         }
         if negated {
@@ -363,11 +615,123 @@ impl Builder<'_> {
         }
     }
 
+    /// One test: a term without `not` and parentheses.
+    fn test_of(&mut self, pair: Pair<'_, Rule>, span: At) -> Option<Condition> {
+        let production = pair.as_rule();
+        let whole = self.text(&pair);
+        let mut inner = pair.into_inner();
+        Some(match production {
+            Rule::presence => Condition::Presence {
+                present: inner.next()?.as_rule() == Rule::w_present,
+                path: self.text(&inner.next()?),
+                span,
+            },
+            Rule::time_in => self.time(inner, span)?,
+            Rule::counted => {
+                let mut inner = inner.skip(1);
+                let path = self.text(&inner.next()?);
+                let operator = self.operator(&inner.next()?)?;
+                let number = inner.next()?;
+                Condition::Count {
+                    path,
+                    operator,
+                    number: Spanned {
+                        span: self.span(&number),
+                        value: self.integer(&number)?,
+                    },
+                    span,
+                }
+            }
+            Rule::where_ => Condition::Where {
+                quantifier: quantifier(&inner.next()?)?,
+                path: self.text(&inner.next()?),
+                condition: Box::new(self.condition(inner.nth(1)?)?),
+                span,
+            },
+            Rule::quantified => Condition::Quantified {
+                quantifier: quantifier(&inner.next()?)?,
+                path: self.text(&inner.next()?),
+                operator: self.operator(&inner.next()?)?,
+                right: self.operand(inner.next()?)?,
+                span,
+            },
+            Rule::emptiness => Condition::Empty {
+                path: self.text(&inner.next()?),
+                span,
+            },
+            Rule::reference => Condition::Reference(whole),
+            Rule::comparison => Condition::Comparison {
+                left: self.operand(inner.next()?)?,
+                operator: self.operator(&inner.next()?)?,
+                right: self.operand(inner.next()?)?,
+                span,
+            },
+            _ => return None,
+        })
+    }
+
+    fn time(&mut self, inner: pest::iterators::Pairs<'_, Rule>, span: At) -> Option<Condition> {
+        let (mut zone, mut days, mut hours) = (None, Vec::new(), None);
+        for part in inner {
+            let at = self.span(&part);
+            match part.as_rule() {
+                Rule::string => zone = Some(self.string(part)),
+                Rule::days => {
+                    for range in part.into_inner() {
+                        let at = self.span(&range);
+                        let mut ends = range.into_inner();
+                        let first = day(&ends.next()?)?;
+                        let last = match ends.next() {
+                            Some(last) => day(&last)?,
+                            None => first,
+                        };
+                        days.push(Spanned {
+                            value: (first, last),
+                            span: at,
+                        });
+                    }
+                }
+                Rule::hours => {
+                    let mut ends = part.into_inner();
+                    let value = (self.clock(&ends.next()?)?, self.clock(&ends.next()?)?);
+                    hours = Some(Spanned { value, span: at });
+                }
+                _ => {}
+            }
+        }
+        Some(Condition::Time {
+            zone: zone?,
+            days,
+            hours,
+            span,
+        })
+    }
+
+    /// `08:00` in minutes; `24:00` is the end of a day.
+    fn clock(&mut self, pair: &Pair<'_, Rule>) -> Option<u16> {
+        let (hour, minute) = pair.as_str().split_once(':')?;
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        let minutes = hour * 60 + minute;
+        if minute > 59 || minutes > 24 * 60 {
+            let message = format!("`{}` is no time of day", pair.as_str());
+            let problem = Diagnostic::error("E0103", message).at(&self.span(pair));
+            self.problems.push(problem.help("from `00:00` to `24:00`"));
+            return None;
+        }
+        Some(minutes)
+    }
+
     fn operator(&self, pair: &Pair<'_, Rule>) -> Option<Spanned<Operator>> {
         // By production, not by text: a comment may stand between `not` and `in`.
         let value = match pair.clone().into_inner().next().map(|word| word.as_rule()) {
             None if pair.as_str().starts_with("==") => Operator::Equal,
             None if pair.as_str().starts_with("!=") => Operator::NotEqual,
+            None if pair.as_str().starts_with("<=") => Operator::AtMost,
+            None if pair.as_str().starts_with(">=") => Operator::AtLeast,
+            None if pair.as_str().starts_with('<') => Operator::Less,
+            None if pair.as_str().starts_with('>') => Operator::Greater,
+            Some(Rule::has_any) => Operator::HasAnyOf,
+            Some(Rule::has_all) => Operator::HasAllOf,
             Some(Rule::w_in) => Operator::In,
             Some(Rule::not_in) => Operator::NotIn,
             Some(Rule::w_like) => Operator::Like,
@@ -388,7 +752,8 @@ impl Builder<'_> {
         let mut inner = pair.into_inner();
         let first = inner.next()?;
         Some(match first.as_rule() {
-            Rule::list => Operand::List(self.literals(first)?, span),
+            Rule::list => Operand::List(self.literals(first)?, At(span)),
+            Rule::list_name => Operand::ListName(self.text(&first)),
             Rule::literal => Operand::Literal(self.literal(first)?),
             _ => {
                 let default = match inner.next() {
@@ -411,34 +776,46 @@ impl Builder<'_> {
             Rule::string => Literal::String(self.string(inner).value),
             Rule::boolean => Literal::Bool(inner.as_str() == "true"),
             Rule::duration => Literal::Duration(self.duration(&inner)?),
-            _ => match inner.as_str().parse() {
-                Ok(number) => Literal::Int(number),
+            Rule::instant => match inner.as_str().parse::<jiff::Timestamp>() {
+                Ok(instant) => Literal::Instant(instant.as_second(), Arc::from(inner.as_str())),
                 Err(_) => {
-                    let message = format!(
-                        "`{}` is outside the range of 64-bit integers",
-                        inner.as_str()
-                    );
+                    let message = format!("`{}` is no instant", inner.as_str());
+                    let problem = Diagnostic::error("E0218", message).at(&span);
                     self.problems
-                        .push(Diagnostic::error("E0103", message).at(&span));
+                        .push(problem.help("as in RFC 3339: `2026-12-01T08:00:00Z`"));
                     return None;
                 }
             },
+            _ => Literal::Int(self.integer(&inner)?),
         };
         Some(Spanned { value, span })
     }
 
-    fn duration(&mut self, pair: &Pair<'_, Rule>) -> Option<i64> {
+    fn integer(&mut self, pair: &Pair<'_, Rule>) -> Option<i64> {
+        let number = pair.as_str().parse().ok();
+        if number.is_none() {
+            let message = format!(
+                "`{}` is outside the range of 64-bit integers",
+                pair.as_str()
+            );
+            let problem = Diagnostic::error("E0103", message).at(&self.span(pair));
+            self.problems.push(problem);
+        }
+        number
+    }
+
+    fn duration(&mut self, pair: &Pair<'_, Rule>) -> Option<Duration> {
         let (digits, unit) = pair.as_str().split_at(pair.as_str().len() - 1);
-        let factor = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            _ => 86_400,
+        let unit = match unit {
+            "s" => Unit::Second,
+            "m" => Unit::Minute,
+            "h" => Unit::Hour,
+            _ => Unit::Day,
         };
         let seconds = digits
             .parse::<i64>()
             .ok()
-            .and_then(|count| count.checked_mul(factor));
+            .and_then(|count| count.checked_mul(unit.parts().1));
         if seconds.is_none() {
             let problem = Diagnostic::error(
                 "E0103",
@@ -446,14 +823,30 @@ impl Builder<'_> {
             );
             self.problems.push(problem.at(&self.span(pair)));
         }
-        seconds
+        seconds.map(|seconds| Duration { seconds, unit })
     }
 
     fn parameter(&mut self, pair: Pair<'_, Rule>) -> Option<Parameter> {
         let mut inner = pair.into_inner();
-        let name = self.text(&inner.next()?);
-        let values = every(inner.map(|value| self.value(value)))?;
-        Some(Parameter { name, values })
+        let name = self.name_or_string(inner.next()?);
+        let (values, beyond) = self.values(inner)?;
+        Some(Parameter {
+            name,
+            values,
+            beyond,
+        })
+    }
+
+    fn values(&mut self, pairs: pest::iterators::Pairs<'_, Rule>) -> Option<Values> {
+        let (mut values, mut beyond) = (Vec::new(), None);
+        for pair in pairs {
+            match pair.as_rule() {
+                Rule::beyond => beyond = Some(self.at(&pair)),
+                Rule::value => values.push(self.value(pair)?),
+                _ => {}
+            }
+        }
+        Some((values, beyond))
     }
 
     fn value(&mut self, pair: Pair<'_, Rule>) -> Option<Spanned<Value>> {
@@ -462,9 +855,24 @@ impl Builder<'_> {
         let value = match inner.as_rule() {
             Rule::at_most => Value::AtMost(self.duration(&inner.into_inner().nth(1)?)?),
             Rule::list => Value::List(self.literals(inner)?),
+            Rule::list_name => Value::ListName(self.text(&inner).value),
             Rule::literal => Value::Literal(self.literal(inner)?.value),
+            Rule::map => Value::Map(every(inner.into_inner().map(|p| self.parameter(p)))?),
             _ => Value::Path(Arc::from(inner.as_str())),
         };
         Some(Spanned { value, span })
     }
+}
+
+fn quantifier(pair: &Pair<'_, Rule>) -> Option<Quantifier> {
+    let words = [Quantifier::Any, Quantifier::All, Quantifier::None];
+    words
+        .into_iter()
+        .find(|word| pair.as_str().starts_with(word.text()))
+}
+
+fn day(pair: &Pair<'_, Rule>) -> Option<Day> {
+    Day::ALL
+        .into_iter()
+        .find(|day| day.text() == pair.as_str())
 }

@@ -1,12 +1,13 @@
 //! Syntax errors in the words of an author: what was expected, and which slip it probably was.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 
 use super::grammar::{Grammar, Rule};
-use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use super::parse::Place;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// Words and signs of the language that later builds bring.
 const LATER: &[&str] = &[
@@ -60,18 +61,21 @@ const CLAUSES: [&str; 11] = [
 
 /// The same error with what was tried where. That costs more than the parse, so that only a text that
 /// failed pays for it; the switch is pest's own, for all threads.
-pub(super) fn detailed(text: &str, error: pest::error::Error<Rule>) -> pest::error::Error<Rule> {
+pub(super) fn detailed(
+    text: &str,
+    production: Rule,
+    error: pest::error::Error<Rule>) -> pest::error::Error<Rule> {
     static SWITCH: Mutex<()> = Mutex::new(());
     let _held = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
     pest::set_error_detail(true);
-    let detailed = Grammar::parse(Rule::file, text).err().unwrap_or(error);
+    let detailed = Grammar::parse(production, text).err().unwrap_or(error);
     pest::set_error_detail(false);
     detailed
 }
 
 /// pest's error in the words of an author.
 pub(super) fn explain(
-    file: &Arc<str>,
+    place: &Place,
     text: &str,
     error: &pest::error::Error<Rule>,
 ) -> Diagnostics {
@@ -82,7 +86,7 @@ pub(super) fn explain(
         ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
         ErrorVariant::CustomError { message } => {
             let message = format!("the file cannot be parsed: {message}");
-            let span = Span::new(file, start..start);
+            let span = place.span(start..start);
             return Diagnostic::error("E0101", message).at(&span).into();
         }
     };
@@ -91,7 +95,7 @@ pub(super) fn explain(
         let furthest = attempts.max_position;
         // Productions fail where they begin; the character that stopped the last one may stand later.
         if furthest > start && !splits_word(text, start, furthest) {
-            if let Some(problem) = in_string(file, text, start, furthest) {
+            if let Some(problem) = in_string(place, text, start, furthest) {
                 return problem.into();
             }
             start = furthest;
@@ -105,10 +109,10 @@ pub(super) fn explain(
     }
     let rest = text.get(start..).unwrap_or_default();
     let word = first_word(rest);
-    let span = Span::new(file, start..start + word.len());
+    let span = place.span(start..start + word.len());
     let before = text.get(..start).unwrap_or_default().trim_end();
     let before_start = before.len() - last_word(before).len();
-    let before_span = Span::new(file, before_start..before.len());
+    let before_span = place.span(before_start..before.len());
     let before = last_word(before);
     let operator = productions.contains(&Rule::operator) && wanted.contains(&words(Rule::operator));
 
@@ -193,7 +197,7 @@ fn splits_word(text: &str, start: usize, at: usize) -> bool {
 }
 
 /// A mistake inside a string that was begun.
-fn in_string(file: &Arc<str>, text: &str, start: usize, at: usize) -> Option<Diagnostic> {
+fn in_string(place: &Place, text: &str, start: usize, at: usize) -> Option<Diagnostic> {
     let inside = text.get(start..at)?;
     let open = inside.rfind('"')? + start;
     let rest = text.get(at..)?;
@@ -208,13 +212,13 @@ fn in_string(file: &Arc<str>, text: &str, start: usize, at: usize) -> Option<Dia
         let problem = Diagnostic::error("E0100", "a string has no such escape");
         return Some(
             problem
-                .at(&Span::new(file, at..at + escape))
+                .at(&place.span(at..at + escape))
                 .help("`\\\"` and `\\\\` are all that there is"),
         );
     }
     line_end.then(|| {
         Diagnostic::error("E0100", "the string is not closed on its line")
-            .at(&Span::new(file, open..at))
+            .at(&place.span(open..at))
     })
 }
 
