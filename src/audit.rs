@@ -94,6 +94,9 @@ pub struct RuleRecord {
     pub id: String,
     /// `file:line`.
     pub at: String,
+    /// Its `##` lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doc: Option<String>,
 }
 
 impl Audit {
@@ -163,7 +166,8 @@ impl Record {
         let shown = Shown(&realm.redact);
         let place = |id: &crate::oauth::id::RuleId| RuleRecord {
             id: id.to_string(),
-            at: realm.places.get(id).cloned().unwrap_or_default(),
+            at: realm.places.get(id).map(|place| place.at.clone()).unwrap_or_default(),
+            doc: realm.places.get(id).and_then(|place| Some(place.doc.as_ref()?.to_string())),
         };
         let mut record = Self {
             time,
@@ -249,9 +253,10 @@ fn detail(error: &ExchangeError) -> String {
 struct Shown<'a>(&'a BTreeSet<String>);
 
 /// Attributes that show one another: hiding one hides what it can be read from.
-const TELLING: [&[&str]; 2] = [
+const TELLING: [&[&str]; 3] = [
     &["scope", "request.scope", "subject.scope"],
     &["client.id", "client.names"],
+    &["subject.chain", "subject.chain.depth"],
 ];
 
 impl Shown<'_> {
@@ -330,6 +335,7 @@ fn granted(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
         "scope": shown.value("scope", allowance.scope.to_string()),
         "expires_at": shown.value(SUBJECT_EXP, allowance.expires_at.0),
         "token_type": allowance.token_type.name(),
+        "beyond_subject": trail.permitted.as_ref()?.beyond_subject,
         // A template may hold any attribute.
         "sub": shown.made_of(|path| path.starts_with("subject.") || path.starts_with("client."), allowance.subject.as_str()),
         "token_id": issued.token_id,

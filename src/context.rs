@@ -4,6 +4,7 @@
 //! place in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::oauth::NumericDate;
@@ -58,10 +59,28 @@ pub struct Party {
     pub amr: Option<BTreeSet<Arc<str>>>,
     /// `auth_time`.
     pub auth_time: Option<NumericDate>,
+    /// The actors of its `act`, the outermost first (RFC 8693 §4.1).
+    pub chain: Vec<Hop>,
     /// `jti`, for the audit.
     pub token_id: Option<String>,
     /// The claims that its issuer's configuration declares.
     pub claims: Attributes,
+}
+
+/// One actor of a delegation chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// The alias of its issuer, or `unknown`.
+    pub issuer: Arc<str>,
+    /// Its `sub`.
+    pub sub: Option<Arc<str>>,
+    /// Its `client_id`.
+    pub client_id: Option<Arc<str>>,
+}
+
+impl Hop {
+    /// The issuer of a hop that says none, or one that the realm does not trust.
+    pub const UNKNOWN: &'static str = "unknown";
 }
 
 /// What was asked for.
@@ -88,6 +107,8 @@ pub struct ExchangeContext {
     pub subject: Party,
     /// What was asked for.
     pub request: RequestFacts,
+    /// The address that the request came from.
+    pub peer: IpAddr,
     /// The effective scope: what was sent, else the subject's whole scope, else none. Computed once, so
     /// that leaving the parameter out bypasses nothing.
     pub scope: Scopes,
@@ -104,6 +125,7 @@ impl ExchangeContext {
         request: &ExchangeRequest,
         client: Verified<ClientFacts>,
         subject: Verified<Party>,
+        peer: IpAddr,
         now: NumericDate,
     ) -> Self {
         let request = RequestFacts {
@@ -117,6 +139,7 @@ impl ExchangeContext {
             request,
             client.into_inner(),
             subject.into_inner(),
+            peer,
             now,
         )
     }
@@ -128,6 +151,7 @@ impl ExchangeContext {
         request: RequestFacts,
         client: ClientFacts,
         subject: Party,
+        peer: IpAddr,
         now: NumericDate,
     ) -> Self {
         let scope = request
@@ -140,6 +164,8 @@ impl ExchangeContext {
             client,
             subject,
             request,
+            // One spelling of an address, however the socket was bound.
+            peer: peer.to_canonical(),
             scope,
             now,
         }

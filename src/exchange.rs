@@ -99,6 +99,7 @@ pub async fn exchange(
         &request,
         client,
         subject,
+        incoming.peer,
         now,
     );
     trail.context(realm, &context);
@@ -237,6 +238,8 @@ pub struct Permitted {
     pub processor: ProcessorId,
     /// The bounds.
     pub allowance: Allowance,
+    /// Whether the rule grants past the subject's own scope.
+    pub beyond_subject: bool,
 }
 
 /// What was issued, as recorded.
@@ -312,6 +315,7 @@ impl Trail {
             rule: permit.rule().clone(),
             processor: processor.id.clone(),
             allowance: permit.allowance().clone(),
+            beyond_subject: permit.beyond_subject(),
         });
     }
 

@@ -41,7 +41,7 @@ pub struct Realm {
     /// The policies.
     pub policies: PolicySet<Arc<Processor>>,
     /// Where each rule stands, as `file:line`.
-    pub places: BTreeMap<RuleId, String>,
+    pub places: BTreeMap<RuleId, RulePlace>,
     /// What policies may name, for `explain`.
     pub schema: Schema,
     /// The metadata document.
@@ -61,6 +61,15 @@ pub struct EphemeralKey {
     pub kid: Option<Arc<str>>,
     /// The key.
     pub key: Arc<SigningKey>,
+}
+
+/// Where a rule stands, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct RulePlace {
+    /// `file:line`.
+    pub at: String,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
 }
 
 /// Everything loaded, at one instant.

@@ -15,7 +15,7 @@ use crate::policy::schema::Schema;
 use crate::provider::Material;
 use crate::section::Section;
 use crate::services::Services;
-use crate::snapshot::{Realm, Settings, Snapshot};
+use crate::snapshot::{Realm, RulePlace, Settings, Snapshot};
 
 /// What a root file says.
 pub(super) struct Parts {
@@ -102,6 +102,7 @@ fn realm(
     let sound = problems.counts().0 == before;
     let files = policies::files(root, sources, problems);
     let schema = Schema {
+        capabilities: Vec::new(),
         issuers: issuers
             .as_ref()
             .map(|(_, schemas)| schemas.clone())
@@ -123,16 +124,16 @@ fn realm(
     let policies = policies::compile(&files, &schema, &processors, problems)?;
     let (issuer, uri, keys, (issuers, _)) = (id?, uri?, keys?, issuers?);
     let metadata = metadata(&issuer, &uri, &token_path, &clients);
-    let places = policies
-        .rules()
-        .iter()
-        .map(|rule| (rule.id.clone(), sources.source_text().place(&rule.span)));
-    let places = places.chain(
-        policies
-            .denies()
-            .iter()
-            .map(|d| (d.id.clone(), sources.source_text().place(&d.span))),
-    );
+    let text = sources.source_text();
+    let rules = policies.rules().iter().map(|r| (&r.id, &r.span, &r.doc));
+    let denies = policies.denies().iter().map(|d| (&d.id, &d.span, &d.doc));
+    let places = rules.chain(denies).map(|(id, span, doc)| {
+        let place = RulePlace {
+            at: text.place(span),
+            doc: doc.clone(),
+        };
+        (id.clone(), place)
+    });
     Some(Realm {
         places: places.collect(),
         metadata_path: format!(

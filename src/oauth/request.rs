@@ -1,5 +1,7 @@
 //! The exchange request (RFC 8693 §2.1): every rule of that section, once.
 
+use std::net::IpAddr;
+
 use super::error::ErrorCode;
 use super::form::{FormError, TokenForm};
 use super::id::NameError;
@@ -10,8 +12,10 @@ use super::token_type::TokenType;
 use super::uri::{Uri, UriError};
 
 /// What reached the token endpoint, HTTP gone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TokenRequest {
+    /// The address that it came from.
+    pub peer: IpAddr,
     /// The decoded body.
     pub form: TokenForm,
     /// The `Authorization` headers, as sent; more than one is an error of client authentication.

@@ -148,6 +148,18 @@ impl PartialEq for Uri {
 
 impl Eq for Uri {}
 
+impl PartialOrd for Uri {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Uri {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.canonical.cmp(&other.canonical)
+    }
+}
+
 impl std::hash::Hash for Uri {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.canonical.hash(state);

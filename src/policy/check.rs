@@ -3,6 +3,7 @@
 mod absence;
 mod condition;
 mod header;
+mod modules;
 mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,11 +11,18 @@ use std::sync::Arc;
 
 use super::decide::PolicySet;
 use super::rule::{Condition, DenyRule, Headers, TargetsMatch, UseRule};
-use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, LATER, Schema, Type};
+use super::schema::{
+    ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, FIELDS, LATER, Schema, Type,
+};
+use modules::Modules;
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::oauth::error::{ErrorCode, is_description};
 use crate::oauth::id::{ProcessorId, RuleId};
+
+/// The most tests that one rule may have when its defs are written out, and the most of all rules.
+const MAX_TESTS: usize = 10_000;
+const MAX_TESTS_IN_ALL: usize = 1_000_000;
 
 /// Checks files against a realm.
 ///
@@ -26,20 +34,27 @@ pub fn check(
 ) -> Result<(PolicySet<ProcessorId>, Diagnostics), Diagnostics> {
     let mut checker = Checker {
         schema,
+        modules: Modules::default(),
+        module: 0,
+        expanding: Vec::new(),
+        tests: 0,
+        tests_in_all: 0,
         problems: Diagnostics::default(),
     };
     let mut rules = Vec::new();
     let mut denies = Vec::new();
-    checker.modules(files);
-    for file in files {
-        checker.names(file);
+    checker.collect(files);
+    for (index, file) in files.iter().enumerate() {
         for item in file.rules() {
+            checker.module = index;
             match item.kind {
                 ItemKind::Rule => rules.extend(checker.rule(&file.module, item)),
                 ItemKind::Deny => denies.extend(checker.deny(&file.module, item)),
             }
         }
     }
+    checker.overrides(files);
+    checker.unused(files);
     let items: usize = files.iter().map(|file| file.rules().count()).sum();
     if !checker.problems.has_errors() && rules.len() + denies.len() != items {
         // Never seen; a deny that is lost without a word would let pass what it forbids.
@@ -56,6 +71,46 @@ pub fn check(
     ))
 }
 
+/// The nodes of a graph that lie on a circle, the first of each circle only.
+fn in_circles(below: &[Vec<usize>]) -> Vec<usize> {
+    // What is left when everything that leads nowhere, or that nothing leads to, is taken away.
+    let mut firsts = Vec::new();
+    let mut state = vec![0_u8; below.len()];
+    for start in 0..below.len() {
+        let mut path: Vec<(usize, usize)> = vec![(start, 0)];
+        if state.get(start).is_none_or(|state| *state != 0) {
+            continue;
+        }
+        if let Some(state) = state.get_mut(start) {
+            *state = 1;
+        }
+        while let Some((node, next)) = path.last_mut() {
+            let (node, edge) = (*node, *next);
+            *next += 1;
+            match below.get(node).and_then(|below| below.get(edge)) {
+                None => {
+                    if let Some(state) = state.get_mut(node) {
+                        *state = 2;
+                    }
+                    path.pop();
+                }
+                Some(to) => match state.get_mut(*to) {
+                    Some(state @ 0) => {
+                        *state = 1;
+                        path.push((*to, 0));
+                    }
+                    // On the way that led here.
+                    Some(1) => firsts.push(*to),
+                    _ => {}
+                },
+            }
+        }
+    }
+    firsts.sort_unstable();
+    firsts.dedup();
+    firsts
+}
+
 /// Gives rules with equal outcomes equal numbers.
 fn number_outcomes(rules: &mut [UseRule<ProcessorId>]) {
     let mut numbers: HashMap<String, usize> = HashMap::new();
@@ -67,7 +122,26 @@ fn number_outcomes(rules: &mut [UseRule<ProcessorId>]) {
 
 struct Checker<'a> {
     schema: &'a Schema,
+    modules: Modules<'a>,
+    /// The module whose names count.
+    module: usize,
+    /// The defs that are being written out, by module and name.
+    expanding: Vec<(usize, &'a str)>,
+    /// How many tests the rule at hand has so far, and all rules.
+    tests: usize,
+    tests_in_all: usize,
     problems: Diagnostics,
+}
+
+/// Where a condition stands: what it may name.
+#[derive(Clone, Copy)]
+struct Scope<'s> {
+    /// The issuers whose claims it may name.
+    issuers: &'s [usize],
+    /// In a rule or in a deny.
+    kind: ItemKind,
+    /// Inside `where (…)`, where `it` is an actor.
+    hop: bool,
 }
 
 /// A clause's content, and its place.
@@ -87,52 +161,18 @@ struct Clauses<'a> {
     issue: Option<Found<'a, Text>>,
     when: Vec<&'a ast::Condition>,
     use_: Option<(&'a Text, &'a [ast::Parameter])>,
+    overrides: &'a [Text],
     because: Option<&'a Text>,
     tell: Option<&'a Text>,
     error: Option<&'a Text>,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.problems.push(diagnostic);
     }
 
-    fn modules(&mut self, files: &[ast::File]) {
-        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
-        for file in files {
-            let module = &file.module;
-            if let Some(first) = seen.insert(&module.value, &module.span) {
-                let problem = Diagnostic::error(
-                    "E0206",
-                    format!("module `{}` is declared twice", module.value),
-                );
-                self.report(
-                    problem
-                        .at(&module.span)
-                        .related(first, "first declared here"),
-                );
-            }
-        }
-    }
-
-    fn names(&mut self, file: &ast::File) {
-        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
-        for item in file.rules() {
-            if let Some(first) = seen.insert(&item.name.value, &item.name.span) {
-                let problem = Diagnostic::error(
-                    "E0206",
-                    format!("the name `{}` is used twice", item.name.value),
-                );
-                self.report(
-                    problem
-                        .at(&item.name.span)
-                        .related(first, "first used here"),
-                );
-            }
-        }
-    }
-
-    fn rule(&mut self, module: &Text, item: &ast::Rule) -> Option<UseRule<ProcessorId>> {
+    fn rule(&mut self, module: &Text, item: &'a ast::Rule) -> Option<UseRule<ProcessorId>> {
         let clauses = self.clauses(item);
         for (there, word) in [
             (clauses.from.is_some(), "from"),
@@ -158,13 +198,20 @@ impl Checker<'_> {
             }
         }
         let headers = self.headers(&clauses, item);
-        let scope = self.claim_scope(&clauses);
-        let when = self.when(&clauses.when, &scope, ItemKind::Rule);
-        let outcome = self.outcome(&clauses, &headers, &scope, when.as_ref(), item);
+        let issuers = self.claim_scope(&clauses);
+        self.tests = 0;
+        let when = self.when(&clauses.when, &issuers, ItemKind::Rule);
+        let outcome = self.outcome(&clauses, &headers, &issuers, when.as_ref(), item);
         let (scope_when, when) = split_scope(when?);
         Some(UseRule {
             id: rule_id(module, item),
             span: item.name.span.clone(),
+            doc: item.doc.clone(),
+            overrides: clauses
+                .overrides
+                .iter()
+                .map(|name| referenced(module, &name.value))
+                .collect(),
             headers,
             scope_when,
             when,
@@ -173,11 +220,12 @@ impl Checker<'_> {
         })
     }
 
-    fn deny(&mut self, module: &Text, item: &ast::Rule) -> Option<DenyRule> {
+    fn deny(&mut self, module: &Text, item: &'a ast::Rule) -> Option<DenyRule> {
         let clauses = self.clauses(item);
         let headers = self.headers(&clauses, item);
-        let scope = self.claim_scope(&clauses);
-        let when = self.when(&clauses.when, &scope, ItemKind::Deny);
+        let issuers = self.claim_scope(&clauses);
+        self.tests = 0;
+        let when = self.when(&clauses.when, &issuers, ItemKind::Deny);
         if headers.is_empty() && clauses.when.is_empty() {
             let message = format!(
                 "deny `{}` has no header and no `when`: it would refuse everything",
@@ -211,6 +259,7 @@ impl Checker<'_> {
         Some(DenyRule {
             id: rule_id(module, item),
             span: item.name.span.clone(),
+            doc: item.doc.clone(),
             headers,
             when: when?,
             error,
@@ -244,7 +293,7 @@ impl Checker<'_> {
         }
     }
 
-    fn clauses<'a>(&mut self, item: &'a ast::Rule) -> Clauses<'a> {
+    fn clauses(&mut self, item: &'a ast::Rule) -> Clauses<'a> {
         let mut clauses = Clauses::default();
         let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
         for Spanned { value, span } in &item.clauses {
@@ -254,7 +303,7 @@ impl Checker<'_> {
                     value,
                     Clause::Because(_) | Clause::Tell(_) | Clause::Error(_)
                 ),
-                ItemKind::Deny => matches!(value, Clause::Use { .. }),
+                ItemKind::Deny => matches!(value, Clause::Use { .. } | Clause::Overrides(_)),
             };
             if misplaced {
                 let kind = if item.kind == ItemKind::Rule {
@@ -262,9 +311,14 @@ impl Checker<'_> {
                 } else {
                     "deny"
                 };
-                self.report(
-                    Diagnostic::error("E0122", format!("a {kind} has no `{word}`")).at(span),
-                );
+                let problem = Diagnostic::error("E0122", format!("a {kind} has no `{word}`"));
+                let problem = match (item.kind, value) {
+                    (ItemKind::Deny, Clause::Overrides(_)) => {
+                        problem.help("a deny beats every rule as it is")
+                    }
+                    _ => problem,
+                };
+                self.report(problem.at(span));
             }
             if word != "when"
                 && let Some(first) = seen.insert(word, span)
@@ -292,7 +346,7 @@ impl Checker<'_> {
                     processor,
                     parameters,
                 } => clauses.use_ = Some((processor, parameters)),
-                Clause::Overrides(_) => {}
+                Clause::Overrides(names) => clauses.overrides = names,
                 Clause::Because(text) => clauses.because = Some(text),
                 Clause::Tell(text) => clauses.tell = Some(text),
                 Clause::Error(text) => clauses.error = Some(text),
@@ -301,9 +355,69 @@ impl Checker<'_> {
         clauses
     }
 
+    /// What rules override must be rules, and no rule may override itself by way of others.
+    fn overrides(&mut self, files: &'a [ast::File]) {
+        let mut places: HashMap<RuleId, (usize, &'a ast::Rule)> = HashMap::new();
+        let rules = || files.iter().flat_map(|f| f.rules().map(move |r| (f, r)));
+        for (index, (file, rule)) in rules().enumerate() {
+            places.insert(rule_id(&file.module, rule), (index, rule));
+        }
+        let mut below: Vec<Vec<usize>> = Vec::new();
+        let mut clauses: Vec<Option<&'a Span>> = Vec::new();
+        for (file, rule) in rules() {
+            let mut mine = Vec::new();
+            let mut seen: BTreeMap<RuleId, &Span> = BTreeMap::new();
+            let mut place = None;
+            for clause in &rule.clauses {
+                let Clause::Overrides(names) = &clause.value else {
+                    continue;
+                };
+                place = Some(&clause.span);
+                for name in names {
+                    let id = referenced(&file.module, &name.value);
+                    if let Some(first) = seen.insert(id.clone(), &name.span) {
+                        let message = format!("`{}` is listed twice", name.value);
+                        let problem = Diagnostic::error("E0121", message).at(&name.span);
+                        self.report(problem.related(first, "first listed here"));
+                    }
+                    match places.get(&id) {
+                        Some((_, other)) if other.kind == ItemKind::Deny => {
+                            let message = format!("`{}` is a deny: nothing overrides it", name.value);
+                            let problem = Diagnostic::error("E0505", message).at(&name.span);
+                            let help = "say the exception in the deny's own `when`";
+                            self.report(problem.related(&other.name.span, "this deny").help(help));
+                        }
+                        Some((index, _)) => mine.push(*index),
+                        None => {
+                            let message = format!("no rule is called `{id}`");
+                            let here = format!("{}.", file.module.value);
+                            let known: Vec<String> = places
+                                .iter()
+                                .filter(|(_, (_, rule))| rule.kind == ItemKind::Rule)
+                                .map(|(id, _)| id.to_string())
+                                .collect();
+                            let known = known
+                                .iter()
+                                .map(|id| id.strip_prefix(&here).unwrap_or(id.as_str()));
+                            let problem = Diagnostic::error("E0207", message).at(&name.span);
+                            self.report(problem.suggest(&name.value, known));
+                        }
+                    }
+                }
+            }
+            below.push(mine);
+            clauses.push(place);
+        }
+        for index in in_circles(&below) {
+            if let Some(Some(span)) = clauses.get(index) {
+                let message = "these rules override each other in a circle: neither would win";
+                self.report(Diagnostic::error("E0504", message).at(span));
+            }
+        }
+    }
+
     fn not_in_this_build(&mut self, what: &str, needs: &str, span: &Span) {
-        let message = format!("`{what}` needs {needs}, which this build does not have");
-        self.report(Diagnostic::error("E0203", message).at(span));
+        self.report(not_in_this_build(what, needs, span));
     }
 
     /// The issuers whose claims a rule's conditions may name: those of `from`, else all.
@@ -323,11 +437,68 @@ impl Checker<'_> {
             .collect()
     }
 
+    /// What a path names; reports a path that names nothing here.
+    fn resolve(&mut self, path: &Text, scope: Scope<'_>) -> Option<Resolved> {
+        self.lookup(path, scope)
+            .map_err(|problem| self.problems.extend(problem))
+            .ok()
+    }
+
+    /// The type of an attribute that may be absent here.
+    fn optional(&self, attribute: &AttributeRef, scope: Scope<'_>) -> Option<Type> {
+        let (ty, optional) = match attribute {
+            AttributeRef::Fixed(attribute) => (attribute.ty, attribute.optional),
+            AttributeRef::Field(field) => (field.ty, field.optional),
+            AttributeRef::Claim(_) | AttributeRef::ClientAttribute(_) => {
+                let text = Text {
+                    value: Arc::from(attribute.path()),
+                    span: Span::new(&Arc::from(""), 0..0),
+                };
+                let resolved = self.lookup(&text, Scope { hop: false, ..scope }).ok()?;
+                (resolved.ty, resolved.optional)
+            }
+        };
+        optional.then_some(ty)
+    }
+
     /// What a path names: the attribute, its type, whether it may be absent, its separators.
-    fn resolve(&mut self, path: &Text, issuers: &[usize]) -> Option<Resolved> {
+    fn lookup(&self, path: &Text, scope: Scope<'_>) -> Result<Resolved, Diagnostics> {
         let text = &*path.value;
+        let wrong = |code, message: String| Diagnostic::error(code, message).at(&path.span);
+        if text == "it" || text.starts_with("it.") {
+            let Some(field) = FIELDS.iter().find(|field| field.path == text) else {
+                let problem = wrong("E0204", format!("unknown attribute `{text}`"));
+                let known = FIELDS.iter().map(|field| field.path);
+                return Err(problem.suggest(text, known).into());
+            };
+            if !scope.hop {
+                let problem = wrong("E0204", format!("`{text}` means something in `where (…)` only"));
+                let help = "write `any subject.chain where (it.issuer == \"unknown\")`";
+                return Err(problem.help(help).into());
+            }
+            return Ok(Resolved {
+                attribute: AttributeRef::Field(field),
+                ty: field.ty,
+                optional: field.optional,
+                separators: field.separators.to_owned(),
+            });
+        }
+        if scope.hop {
+            let problem = wrong("E0208", format!("`{text}` cannot be tested in `where (…)`"));
+            return Err(problem.help("there, `it` is the actor: `it.issuer`, `it.sub`, `it.client_id`").into());
+        }
         if let Some(attribute) = ATTRIBUTES.iter().find(|a| a.path == text) {
-            return Some(Resolved {
+            let brings = attribute.needs == Capability::Core
+                || self.schema.capabilities.contains(&attribute.needs);
+            if !brings {
+                return Err(not_in_this_build(text, attribute.needs.name(), &path.span).into());
+            }
+            if attribute.ty == Type::Hops && scope.kind == ItemKind::Rule {
+                let problem = wrong("E0217", format!("a rule cannot test `{text}`"));
+                let help = "earlier actors give no rights (RFC 8693 section 4.1); a deny may refuse for them";
+                return Err(problem.help(help).into());
+            }
+            return Ok(Resolved {
                 attribute: AttributeRef::Fixed(attribute),
                 ty: attribute.ty,
                 optional: attribute.optional,
@@ -335,11 +506,11 @@ impl Checker<'_> {
             });
         }
         if let Some(name) = text.strip_prefix(CLAIMS) {
-            return self.resolve_claim(name, path, issuers);
+            return self.lookup_claim(name, path, scope.issuers);
         }
         if let Some(name) = text.strip_prefix(CLIENT_ATTRIBUTES) {
             if let Some((key, ty)) = self.schema.client_attributes.get_key_value(name) {
-                return Some(Resolved {
+                return Ok(Resolved {
                     attribute: AttributeRef::ClientAttribute(Arc::clone(key)),
                     ty: (*ty).into(),
                     optional: true,
@@ -347,17 +518,9 @@ impl Checker<'_> {
                 });
             }
             let known = self.schema.client_attributes.keys().map(|name| &**name);
-            let problem = Diagnostic::error(
-                "E0204",
-                format!("client attribute `{name}` is not declared"),
-            );
-            self.report(
-                problem
-                    .at(&path.span)
-                    .suggest(name, known)
-                    .help("declare it in `client_attributes:`"),
-            );
-            return None;
+            let problem = wrong("E0204", format!("client attribute `{name}` is not declared"));
+            let problem = problem.suggest(name, known);
+            return Err(problem.help("declare it in `client_attributes:`").into());
         }
         let later = LATER.iter().find(|(prefix, _)| {
             text == *prefix
@@ -366,16 +529,18 @@ impl Checker<'_> {
                     .is_some_and(|rest| rest.starts_with('.'))
         });
         if let Some((_, needs)) = later {
-            self.not_in_this_build(text, needs, &path.span);
-            return None;
+            return Err(not_in_this_build(text, needs, &path.span).into());
         }
-        let problem =
-            Diagnostic::error("E0204", format!("unknown attribute `{text}`")).at(&path.span);
-        self.report(problem.suggest(text, ATTRIBUTES.iter().map(|a| a.path)));
-        None
+        let problem = wrong("E0204", format!("unknown attribute `{text}`"));
+        Err(problem.suggest(text, ATTRIBUTES.iter().map(|a| a.path)).into())
     }
 
-    fn resolve_claim(&mut self, name: &str, path: &Text, issuers: &[usize]) -> Option<Resolved> {
+    fn lookup_claim(
+        &self,
+        name: &str,
+        path: &Text,
+        issuers: &[usize],
+    ) -> Result<Resolved, Diagnostics> {
         let schemas: Vec<_> = issuers
             .iter()
             .filter_map(|index| self.schema.issuers.get(*index))
@@ -386,7 +551,7 @@ impl Checker<'_> {
             .collect();
         let Some((first_issuer, (key, first))) = declared.first() else {
             if schemas.is_empty() && self.problems.has_errors() {
-                return None; // none of the rule's issuers exists, which was said
+                return Err(Diagnostics::default()); // none of the rule's issuers exists, which was said
             }
             let known: BTreeSet<&str> = schemas
                 .iter()
@@ -399,8 +564,7 @@ impl Checker<'_> {
             );
             let problem = Diagnostic::error("E0204", message).at(&path.span);
             let problem = problem.suggest(name, known);
-            self.report(problem.help("declare it under the issuer's `claims:`"));
-            return None;
+            return Err(problem.help("declare it under the issuer's `claims:`").into());
         };
         if let Some((other, (_, claim))) =
             declared.iter().find(|(_, (_, claim))| claim.ty != first.ty)
@@ -412,16 +576,12 @@ impl Checker<'_> {
                 claim.ty.name(),
                 other.alias
             );
-            self.report(
-                Diagnostic::error("E0202", message)
-                    .at(&path.span)
-                    .help("narrow `from`, or declare one type"),
-            );
-            return None;
+            let problem = Diagnostic::error("E0202", message).at(&path.span);
+            return Err(problem.help("narrow `from`, or declare one type").into());
         }
         let optional =
             declared.len() < schemas.len() || declared.iter().any(|(_, (_, claim))| claim.optional);
-        Some(Resolved {
+        Ok(Resolved {
             attribute: AttributeRef::Claim(Arc::clone(key)),
             ty: first.ty.into(),
             optional,
@@ -434,11 +594,31 @@ impl Checker<'_> {
     }
 }
 
+#[derive(Clone)]
 struct Resolved {
     attribute: AttributeRef,
     ty: Type,
     optional: bool,
     separators: String,
+}
+
+fn not_in_this_build(what: &str, needs: &str, span: &Span) -> Diagnostic {
+    let message = format!("`{what}` needs {needs}, which this build does not have");
+    Diagnostic::error("E0203", message).at(span)
+}
+
+/// The rule that a name means in a module: one of its own, or `module.rule`.
+pub(super) fn referenced(module: &Text, name: &str) -> RuleId {
+    match name.split_once('.') {
+        Some((module, name)) => RuleId {
+            module: Arc::from(module),
+            name: Arc::from(name),
+        },
+        None => RuleId {
+            module: Arc::clone(&module.value),
+            name: Arc::from(name),
+        },
+    }
 }
 
 fn rule_id(module: &Text, item: &ast::Rule) -> RuleId {

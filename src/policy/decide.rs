@@ -5,7 +5,7 @@ mod decision;
 mod evaluate;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use allowance::{Allowance, ConfineError, Confined, Parameters};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
@@ -14,6 +14,7 @@ pub use trace::{RuleTrace, Trace, TraceLine};
 use super::rule::{DenyRule, Outcome, UseRule};
 use super::schema::AttributeRef;
 use crate::context::ExchangeContext;
+use crate::oauth::id::RuleId;
 use crate::oauth::target::ResourceRegistry;
 
 /// Checked rules, each selecting a `P`. The engine does not know what a `P` is.
@@ -22,6 +23,8 @@ pub struct PolicySet<P> {
     rules: Vec<UseRule<P>>,
     denies: Vec<DenyRule>,
     resources: ResourceRegistry,
+    /// `overrides`, by place in `rules`; there is no circle.
+    overrides: BTreeMap<usize, Vec<usize>>,
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
 }
@@ -36,7 +39,22 @@ impl<P> PolicySet<P> {
         rules.sort_by(|a, b| a.id.cmp(&b.id));
         denies.sort_by(|a, b| a.id.cmp(&b.id));
         let mentioned = mentioned(&rules, &denies);
+        let places: HashMap<&RuleId, usize> = rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| (&rule.id, index))
+            .collect();
+        let overrides = rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| !rule.overrides.is_empty())
+            .map(|(index, rule)| {
+                let below = rule.overrides.iter().filter_map(|id| places.get(id));
+                (index, below.copied().collect())
+            })
+            .collect();
         Self {
+            overrides,
             rules,
             denies,
             resources,
@@ -60,6 +78,8 @@ impl<P> PolicySet<P> {
             rules.push(UseRule {
                 id: rule.id,
                 span: rule.span,
+                doc: rule.doc,
+                overrides: rule.overrides,
                 headers: rule.headers,
                 scope_when: rule.scope_when,
                 when: rule.when,
@@ -68,6 +88,7 @@ impl<P> PolicySet<P> {
                     issue: rule.outcome.issue,
                     audience: rule.outcome.audience,
                     scope_ceiling: rule.outcome.scope_ceiling,
+                    beyond_subject: rule.outcome.beyond_subject,
                     lifetime: rule.outcome.lifetime,
                     carries_scope: rule.outcome.carries_scope,
                     parameters: rule.outcome.parameters,
@@ -80,6 +101,7 @@ impl<P> PolicySet<P> {
                 rules,
                 denies: self.denies,
                 resources: self.resources,
+                overrides: self.overrides,
                 mentioned: self.mentioned,
             })
         } else {
@@ -137,11 +159,11 @@ fn mentioned<P>(rules: &[UseRule<P>], denies: &[DenyRule]) -> BTreeMap<String, A
     for condition in conditions {
         condition.atoms(&mut |atom| evaluate::attributes(atom, &mut add));
     }
-    for template in rules
+    for value in rules
         .iter()
         .flat_map(|rule| rule.outcome.parameters.values())
     {
-        template.attributes().for_each(&mut add);
+        value.attributes(&mut add);
     }
     mentioned
 }

@@ -38,6 +38,8 @@ pub fn explain<P>(
                 "expires_in": allowed.expires_at.since(context.now),
                 "token_type": allowed.token_type.name(),
                 "sub": allowed.subject.as_str(),
+                "beyond_subject": permit.beyond_subject(),
+                "parameters": permit.parameters(),
             });
             (true, summary, outcome)
         }
@@ -93,6 +95,7 @@ impl Explanation {
         for rule in self.trace.rules.iter().filter(shown) {
             let kind = if rule.deny { "deny" } else { "rule" };
             let verdict = match (rule.matched, Some(&rule.id) == nearest) {
+                (true, _) if rule.overridden => "matches, but is overridden".to_owned(),
                 (true, _) => "matches".to_owned(),
                 (false, true) => format!("nearest miss, {} away", rule.misses),
                 (false, false) => format!("{} away", rule.misses),
@@ -102,6 +105,9 @@ impl Explanation {
                 rule.id,
                 sources.place(&rule.span)
             ));
+            for line in rule.doc.iter().flat_map(|doc| doc.lines()) {
+                out.push_str(&format!("    ## {line}\n"));
+            }
             let texts: Vec<String> = rule.lines.iter().map(|line| text(line, sources)).collect();
             let width = texts
                 .iter()
@@ -141,7 +147,9 @@ impl Explanation {
                     "id": rule.id.to_string(),
                     "at": sources.place(&rule.span),
                     "deny": rule.deny,
+                    "doc": rule.doc.as_deref(),
                     "matched": rule.matched,
+                    "overridden": rule.overridden,
                     "misses": rule.misses,
                     "clauses": lines,
                 })

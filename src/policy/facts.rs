@@ -4,12 +4,15 @@
 //! from flags. What is not given gets what the realm's configuration or a plain request would have.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema};
-use crate::context::{Attributes, ClientFacts, ExchangeContext, Party, RequestFacts};
+use super::schema::{
+    ATTRIBUTES, Attribute, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, IssuerSchema, Schema,
+};
+use crate::context::{Attributes, ClientFacts, ExchangeContext, Hop, Party, RequestFacts};
 use crate::oauth::NumericDate;
 use crate::oauth::claims::{ClaimType, strings};
 use crate::oauth::id::{Issuer, RequestId};
@@ -23,6 +26,8 @@ pub const NOW: &str = "now";
 pub const SUBJECT_EXP: &str = "subject.exp";
 /// What stands in an audit record for a value that was configured not to be shown.
 pub const REDACTED: &str = "[redacted]";
+/// Where a request came from that does not say (RFC 5737: an address that nobody has).
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// What every decision rests on, whatever the rules mention.
 const ALWAYS: [&str; 10] = [
@@ -48,7 +53,13 @@ pub(super) fn always() -> impl Iterator<Item = AttributeRef> {
 
 /// Paths that a table may have.
 pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
-    let fixed = ATTRIBUTES.iter().map(|attribute| attribute.path.to_owned());
+    let here = |attribute: &&Attribute| {
+        attribute.needs == Capability::Core || schema.capabilities.contains(&attribute.needs)
+    };
+    let fixed = ATTRIBUTES
+        .iter()
+        .filter(here)
+        .map(|attribute| attribute.path.to_owned());
     let claims = schema
         .issuers
         .iter()
@@ -60,7 +71,7 @@ pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
     fixed
         .chain(claims)
         .chain(attributes)
-        .chain([NOW.to_owned(), SUBJECT_EXP.to_owned()])
+        .chain([SUBJECT_EXP.to_owned()])
         .collect()
 }
 
@@ -93,10 +104,11 @@ pub fn assemble(
     let client = reader.client(schema);
     let subject = reader.subject(schema, now);
     let request = reader.request(schema);
+    let peer = reader.parsed("conn.ip").unwrap_or(NOWHERE);
     let id: Option<RequestId> = "explain".parse().ok();
     match (reader.problems.is_empty(), client, subject, id) {
         (true, Some(client), Some(subject), Some(id)) => {
-            Ok(ExchangeContext::assemble(id, request, client, subject, now))
+            Ok(ExchangeContext::assemble(id, request, client, subject, peer, now))
         }
         _ => Err(reader.problems),
     }
@@ -162,6 +174,46 @@ impl Reader<'_> {
             self.wrong(path, "a scope");
         }
         scopes
+    }
+
+    /// Actors: `[{ "issuer": "corp", "sub": "x" }]`.
+    fn chain(&mut self) -> Vec<Hop> {
+        const PATH: &str = "subject.chain";
+        const WANTED: &str = "a list of actors: `{ issuer, sub, client_id }`";
+        let depth = self.int("subject.chain.depth");
+        let Some(value) = self.facts.get(PATH) else {
+            // A record may have the depth alone; who the actors are made no difference then.
+            let depth = usize::try_from(depth.unwrap_or(0)).unwrap_or(0).min(64);
+            let unknown = Hop {
+                issuer: Arc::from(Hop::UNKNOWN),
+                sub: None,
+                client_id: None,
+            };
+            return vec![unknown; depth];
+        };
+        let hop = |value: &Json| {
+            let object = value.as_object()?;
+            let known = ["issuer", "sub", "client_id"];
+            let sound = object
+                .iter()
+                .all(|(name, value)| known.contains(&&**name) && value.is_string());
+            let text = |name: &str| object.get(name).and_then(Json::as_str).map(Arc::from);
+            sound.then(|| Hop {
+                issuer: text("issuer").unwrap_or_else(|| Arc::from(Hop::UNKNOWN)),
+                sub: text("sub"),
+                client_id: text("client_id"),
+            })
+        };
+        let hops = value
+            .as_array()
+            .and_then(|items| items.iter().map(hop).collect::<Option<Vec<_>>>());
+        let fits = hops.as_ref().is_some_and(|hops| {
+            depth.is_none_or(|depth| i64::try_from(hops.len()).is_ok_and(|len| len == depth))
+        });
+        if !fits {
+            self.wrong(PATH, WANTED);
+        }
+        hops.unwrap_or_default()
     }
 
     fn family<'s>(
@@ -282,14 +334,21 @@ impl Reader<'_> {
             issuer_id: issuer.alias.as_str().parse::<Issuer>().ok()?,
             subject: sub?,
             token_type: token_type?,
-            expires_at: NumericDate(self.int(SUBJECT_EXP).unwrap_or_else(|| now.plus(3600).0)),
+            expires_at: self
+                .int(SUBJECT_EXP)
+                .map(NumericDate)
+                .or_else(|| Some(now.plus(self.int("subject.expires_in")?)))
+                .unwrap_or_else(|| now.plus(3600)),
             scope: self.scopes("subject.scope"),
             has_scope: issuer.has_scope,
             audience: self.set("subject.aud"),
             client_id: self.text("subject.client_id"),
             acr: self.text("subject.acr"),
             amr: self.set("subject.amr"),
-            auth_time: None,
+            auth_time: self
+                .int("subject.auth_age")
+                .map(|age| NumericDate(now.0.saturating_sub(age))),
+            chain: self.chain(),
             token_id: None,
             claims,
         })

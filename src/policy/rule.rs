@@ -1,10 +1,14 @@
 //! The checked rule: data, not closures, so that it can be indexed, explained and proved.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::pattern::{Glob, UriPattern};
-use super::schema::AttributeRef;
+use super::schema::{AttributeRef, Value};
 use crate::diagnostic::Span;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::id::{ClientId, IssuerAlias, RuleId};
@@ -19,6 +23,8 @@ pub struct UseRule<P> {
     pub id: RuleId,
     /// Where its name stands.
     pub span: Span,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
     /// Its headers. What a rule does not mention must be absent.
     pub headers: Headers,
     /// The part of `when` that speaks of scope alone.
@@ -29,6 +35,8 @@ pub struct UseRule<P> {
     pub outcome: Outcome<P>,
     /// Rules with equal outcomes have equal numbers.
     pub outcome_number: usize,
+    /// The rules that it beats where both match.
+    pub overrides: Vec<RuleId>,
 }
 
 /// A rule that forbids an exchange. What it does not mention is unconstrained.
@@ -38,6 +46,8 @@ pub struct DenyRule {
     pub id: RuleId,
     /// Where its name stands.
     pub span: Span,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
     /// Its headers.
     pub headers: Headers,
     /// Its `when`.
@@ -181,16 +191,153 @@ pub struct Operand {
 }
 
 /// A constant.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Constant {
     /// Text, or a name.
     Text(Arc<str>),
-    /// A whole number.
+    /// A whole number, a duration in seconds, or an instant.
     Int(i64),
     /// A truth value.
     Bool(bool),
     /// A canonical URI.
     Uri(Uri),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+impl Constant {
+    /// As the value of an attribute.
+    #[must_use]
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(text),
+            Self::Int(number) => Value::Int(*number),
+            Self::Bool(truth) => Value::Bool(*truth),
+            Self::Uri(uri) => Value::Uri(uri),
+            Self::Ip(ip) => Value::Ip(*ip),
+        }
+    }
+
+    /// Its order relative to a value; values that no constant can have come last.
+    fn order(&self, value: Value<'_>) -> Ordering {
+        let rank = |value: &Value<'_>| match value {
+            Value::Text(_) => 0,
+            Value::Int(_) => 1,
+            Value::Bool(_) => 2,
+            Value::Uri(_) => 3,
+            Value::Ip(_) => 4,
+            Value::Set(_) | Value::Uris(_) | Value::Hops(_) => 5,
+        };
+        match (self, value) {
+            (Self::Text(mine), Value::Text(other)) => (**mine).cmp(other),
+            (Self::Int(mine), Value::Int(other)) => mine.cmp(&other),
+            (Self::Bool(mine), Value::Bool(other)) => mine.cmp(&other),
+            (Self::Uri(mine), Value::Uri(other)) => mine.cmp(other),
+            (Self::Ip(mine), Value::Ip(other)) => mine.cmp(&other),
+            (mine, other) => rank(&mine.value()).cmp(&rank(&other)),
+        }
+    }
+}
+
+/// A list of constants, for looking up: its order is its own, whatever the author wrote. Rules that name
+/// the same list share it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Constants(Arc<[Constant]>);
+
+impl Constants {
+    /// A list from what was written.
+    #[must_use]
+    pub fn new(mut items: Vec<Constant>) -> Self {
+        items.sort_unstable();
+        items.dedup();
+        Self(items.into())
+    }
+
+    /// Whether a value is in it.
+    #[must_use]
+    pub fn contains(&self, value: Value<'_>) -> bool {
+        self.0
+            .binary_search_by(|constant| constant.order(value))
+            .is_ok()
+    }
+
+    /// Its members.
+    pub fn iter(&self) -> impl Iterator<Item = &Constant> {
+        self.0.iter()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// How a number is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Comparison {
+    /// `==`
+    Equal,
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Greater,
+    /// `>=`
+    AtLeast,
+}
+
+impl Comparison {
+    /// Whether it holds between two numbers.
+    #[must_use]
+    pub fn holds(self, left: i64, right: i64) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::Less => left < right,
+            Self::AtMost => left <= right,
+            Self::Greater => left > right,
+            Self::AtLeast => left >= right,
+        }
+    }
+}
+
+/// A span of the week in a time zone; the end is not part of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hours {
+    /// The time zone.
+    pub zone: jiff::tz::TimeZone,
+    /// Which days, from Monday.
+    pub days: [bool; 7],
+    /// The first minute of the day.
+    pub from: u16,
+    /// The minute after the last.
+    pub to: u16,
+}
+
+impl Hours {
+    /// Whether an instant, in seconds since 1970, lies in it. Local clock time decides: where clocks go
+    /// back, an hour comes twice.
+    #[must_use]
+    pub fn contains(&self, instant: i64) -> bool {
+        let Ok(instant) = jiff::Timestamp::from_second(instant) else {
+            return false;
+        };
+        let local = self.zone.to_datetime(instant);
+        let day = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(usize::MAX);
+        let minute = u16::try_from(local.hour()).unwrap_or(0) * 60
+            + u16::try_from(local.minute()).unwrap_or(0);
+        self.days.get(day).copied().unwrap_or(false) && (self.from..self.to).contains(&minute)
+    }
+}
+
+/// How every member of a set is tested.
+#[derive(Clone, Debug)]
+pub struct MemberTest {
+    /// How.
+    pub test: Test,
+    /// Whether the complement is meant.
+    pub negated: bool,
 }
 
 /// How an atom tests.
@@ -201,7 +348,13 @@ pub enum Test {
     /// `p == c`
     Equals(Constant),
     /// `p in [..]`
-    In(Vec<Constant>),
+    In(Constants),
+    /// `p < c`, of numbers, durations and instants
+    Compare(Comparison, i64),
+    /// `p in ["10.0.0.0/8"]`
+    Prefixes(Vec<IpNet>),
+    /// `time in …`, of `now`
+    Hours(Box<Hours>),
     /// `p == q`
     EqualsAttribute(Operand),
     /// `p in S`
@@ -216,10 +369,24 @@ pub enum Test {
     Has(Constant),
     /// `S has p`
     HasAttribute(Operand),
+    /// `S has any of [..]`
+    HasAny(Constants),
+    /// `S has all of [..]`
+    HasAll(Constants),
     /// `S only [..]`: not empty, and every member is listed
-    Only(Vec<Constant>),
-    /// `S == [..]`
-    SetEquals(Vec<Constant>),
+    Only(Constants),
+    /// `S == [..]`, `S is empty`
+    SetEquals(Constants),
+    /// `count(S) <= 3`
+    Count(Comparison, i64),
+    /// `any S TEST`; `none` is its complement
+    AnyMember(Box<MemberTest>),
+    /// `all S TEST`: not empty, and every member passes
+    EveryMember(Box<MemberTest>),
+    /// `any L where (…)`; `none` is its complement
+    AnyHop(Box<Condition>),
+    /// `all L where (…)`: not empty, and all pass
+    EveryHop(Box<Condition>),
 }
 
 impl Test {
@@ -234,12 +401,22 @@ impl Test {
             Self::Present
             | Self::Equals(_)
             | Self::In(_)
+            | Self::Compare(..)
+            | Self::Prefixes(_)
+            | Self::Hours(_)
             | Self::Like(_)
             | Self::LikeUri(_)
             | Self::Under(_)
             | Self::Has(_)
+            | Self::HasAny(_)
+            | Self::HasAll(_)
             | Self::Only(_)
-            | Self::SetEquals(_) => None,
+            | Self::SetEquals(_)
+            | Self::Count(..)
+            | Self::AnyMember(_)
+            | Self::EveryMember(_)
+            | Self::AnyHop(_)
+            | Self::EveryHop(_) => None,
         }
     }
 }
@@ -255,12 +432,43 @@ pub struct Outcome<P> {
     pub audience: Option<BTreeSet<Arc<str>>>,
     /// The constants of `scope:`, a ceiling.
     pub scope_ceiling: Option<Scopes>,
+    /// `beyond subject`: the subject's own scope does not bound what is granted.
+    pub beyond_subject: bool,
     /// How long the token may live, in seconds, the processor's maximum applied.
     pub lifetime: i64,
     /// Whether the processor can carry a scope; if not, the rule matches only when none is asked for.
     pub carries_scope: bool,
     /// The processor's own parameters, `sub` among them.
-    pub parameters: BTreeMap<&'static str, Template>,
+    pub parameters: BTreeMap<&'static str, ParameterValue>,
+}
+
+/// The value of a processor's own parameter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ParameterValue {
+    /// Text with attributes in it.
+    Text(Template),
+    /// An attribute, with its own type.
+    Attribute(AttributeRef),
+    /// A whole number, or a duration in seconds.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+    /// A list of texts.
+    Strings(Vec<Arc<str>>),
+    /// Names and values.
+    Map(BTreeMap<Arc<str>, Self>),
+}
+
+impl ParameterValue {
+    /// Calls `visit` with every attribute in it.
+    pub fn attributes<'a>(&'a self, visit: &mut impl FnMut(&'a AttributeRef)) {
+        match self {
+            Self::Text(template) => template.attributes().for_each(visit),
+            Self::Attribute(attribute) => visit(attribute),
+            Self::Int(_) | Self::Bool(_) | Self::Strings(_) => {}
+            Self::Map(entries) => entries.values().for_each(|value| value.attributes(visit)),
+        }
+    }
 }
 
 /// Text with attributes in it.

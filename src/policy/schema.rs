@@ -1,13 +1,15 @@
 //! What policies may name: the attributes of a context, and what a realm has.
 //!
 //! [`ATTRIBUTES`] is the open set: one entry per attribute, with its type, whether it may be absent,
-//! and how it is read. Claims and client attributes are families, typed by the realm. What later
-//! builds bring is in [`LATER`], so that naming it is an error that says so.
+//! and how it is read. Claims and client attributes are families, typed by the realm. What a build
+//! brings is said by its [`Capability`]; what no build has yet is in [`LATER`]. Naming what the build
+//! lacks is an error that says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::context::{Attributes, ExchangeContext};
+use crate::context::{Attributes, ExchangeContext, Hop};
 use crate::oauth::claims::{ClaimDeclaration, ClaimType, ClaimValue};
 use crate::oauth::id::{ClientId, IssuerAlias};
 use crate::oauth::target::ResourceRegistry;
@@ -29,6 +31,14 @@ pub enum Type {
     Set,
     /// A set of URIs.
     UriSet,
+    /// A length of time, in seconds.
+    Duration,
+    /// A point in time, in seconds since 1970.
+    Instant,
+    /// An IP address.
+    Ip,
+    /// A list of actors; `it.NAME` names what each of them has.
+    Hops,
     /// One of a few names.
     Name(Names),
 }
@@ -38,6 +48,8 @@ pub enum Type {
 pub enum Names {
     /// Aliases of the realm's issuers.
     Issuer,
+    /// The same, and `unknown`.
+    HopIssuer,
     /// Client authentication methods.
     AuthMethod,
     /// Short names of token types, or URIs.
@@ -57,7 +69,11 @@ impl Type {
             Self::Uri => "uri",
             Self::Set => "set of strings",
             Self::UriSet => "set of URIs",
-            Self::Name(Names::Issuer) => "issuer alias",
+            Self::Duration => "duration",
+            Self::Instant => "instant",
+            Self::Ip => "ip",
+            Self::Hops => "list of actors",
+            Self::Name(Names::Issuer | Names::HopIssuer) => "issuer alias",
             Self::Name(Names::AuthMethod) => "client authentication method",
             Self::Name(Names::TokenType) => "token type",
             Self::Name(Names::GrantType) => "grant type",
@@ -98,6 +114,10 @@ pub enum Value<'a> {
     Set(&'a BTreeSet<Arc<str>>),
     /// A set of URIs, in the order sent.
     Uris(&'a [Uri]),
+    /// An IP address.
+    Ip(IpAddr),
+    /// A list of actors.
+    Hops(&'a [Hop]),
 }
 
 impl Value<'_> {
@@ -117,11 +137,45 @@ impl Value<'_> {
                 .iter()
                 .map(|uri| serde_json::Value::from(uri.raw()))
                 .collect(),
+            Self::Ip(ip) => ip.to_string().into(),
+            Self::Hops(hops) => hops.iter().map(hop_json).collect(),
         }
     }
 }
 
-/// An attribute that every realm has.
+/// An actor as JSON; what it does not say is left out.
+fn hop_json(hop: &Hop) -> serde_json::Value {
+    let mut object = serde_json::Map::new();
+    object.insert("issuer".to_owned(), (*hop.issuer).into());
+    for (name, value) in [("sub", &hop.sub), ("client_id", &hop.client_id)] {
+        if let Some(value) = value {
+            object.insert(name.to_owned(), (**value).into());
+        }
+    }
+    object.into()
+}
+
+/// What a build can do, as far as policies depend on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Capability {
+    /// What every build has.
+    Core,
+    /// Actor tokens, `act` and `may_act` (RFC 8693 §4).
+    Delegation,
+}
+
+impl Capability {
+    /// What messages call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Core => "the core",
+            Self::Delegation => "delegation",
+        }
+    }
+}
+
+/// An attribute that every realm has, if the build has the capability.
 #[derive(Debug)]
 pub struct Attribute {
     /// The path that policies write.
@@ -132,10 +186,56 @@ pub struct Attribute {
     pub optional: bool,
     /// The characters that a `*` in a pattern does not cross.
     pub separators: &'static str,
+    /// What the build needs to have.
+    pub needs: Capability,
     /// One line for the reference.
     pub doc: &'static str,
     get: for<'a> fn(&'a ExchangeContext) -> Option<Value<'a>>,
 }
+
+/// What an actor of a list has; policies write `it.NAME`.
+#[derive(Debug)]
+pub struct Field {
+    /// The path that policies write.
+    pub path: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// Whether an actor may lack it.
+    pub optional: bool,
+    /// The characters that a `*` in a pattern does not cross.
+    pub separators: &'static str,
+    /// One line for the reference.
+    pub doc: &'static str,
+    get: for<'a> fn(&'a Hop) -> Option<Value<'a>>,
+}
+
+/// All of them.
+pub static FIELDS: &[Field] = &[
+    Field {
+        path: "it.issuer",
+        ty: Type::Name(Names::HopIssuer),
+        optional: false,
+        separators: "",
+        doc: "the alias of the actor's issuer, or `unknown`",
+        get: |hop| Some(Value::Text(&hop.issuer)),
+    },
+    Field {
+        path: "it.sub",
+        ty: Type::String,
+        optional: true,
+        separators: ":/",
+        doc: "the actor's `sub`",
+        get: |hop| hop.sub.as_deref().map(Value::Text),
+    },
+    Field {
+        path: "it.client_id",
+        ty: Type::String,
+        optional: true,
+        separators: "",
+        doc: "the actor's `client_id`",
+        get: |hop| hop.client_id.as_deref().map(Value::Text),
+    },
+];
 
 /// All of them.
 pub static ATTRIBUTES: &[Attribute] = &[
@@ -144,6 +244,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: false,
         separators: "",
+        needs: Capability::Core,
         doc: "the authenticated client's `client_id`",
         get: |c| Some(Value::Text(c.client.id.as_str())),
     },
@@ -152,6 +253,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: false,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the client's id and identifiers",
         get: |c| Some(Value::Set(&c.client.names)),
     },
@@ -160,6 +262,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::AuthMethod),
         optional: false,
         separators: "",
+        needs: Capability::Core,
         doc: "the method that the client authenticated with",
         get: |c| Some(Value::Text(c.client.auth)),
     },
@@ -168,6 +271,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::Issuer),
         optional: false,
         separators: "",
+        needs: Capability::Core,
         doc: "the alias of the issuer that vouches for the subject; `self` for our own tokens",
         get: |c| Some(Value::Text(c.subject.issuer.as_str())),
     },
@@ -176,6 +280,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: false,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the subject token's `sub`",
         get: |c| Some(Value::Text(c.subject.subject.as_str())),
     },
@@ -184,6 +289,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::TokenType),
         optional: false,
         separators: "",
+        needs: Capability::Core,
         doc: "the type under which the subject token was presented and verified",
         get: |c| Some(Value::Text(c.subject.token_type.name())),
     },
@@ -192,6 +298,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the subject token's `aud`",
         get: |c| c.subject.audience.as_ref().map(Value::Set),
     },
@@ -200,6 +307,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the subject token's scope; absent when the token says nothing",
         get: |c| c.subject.scope.as_ref().map(|s| Value::Set(s.as_set())),
     },
@@ -208,6 +316,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: true,
         separators: "",
+        needs: Capability::Core,
         doc: "the client that the subject token was issued to",
         get: |c| c.subject.client_id.as_deref().map(Value::Text),
     },
@@ -216,6 +325,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: true,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the subject token's `acr`",
         get: |c| c.subject.acr.as_deref().map(Value::Text),
     },
@@ -224,14 +334,73 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the subject token's `amr`",
         get: |c| c.subject.amr.as_ref().map(Value::Set),
+    },
+    Attribute {
+        path: "subject.expires_in",
+        ty: Type::Duration,
+        optional: true,
+        separators: "",
+        needs: Capability::Core,
+        doc: "how long the subject token is still valid",
+        get: |c| Some(Value::Int(c.subject.expires_at.since(c.now))),
+    },
+    Attribute {
+        path: "subject.auth_age",
+        ty: Type::Duration,
+        optional: true,
+        separators: "",
+        needs: Capability::Core,
+        doc: "how long ago the subject authenticated, by the token's `auth_time`",
+        get: |c| {
+            let at = c.subject.auth_time?;
+            Some(Value::Int(c.now.since(at).max(0)))
+        },
+    },
+    Attribute {
+        path: "subject.chain",
+        ty: Type::Hops,
+        optional: false,
+        separators: "",
+        needs: Capability::Delegation,
+        doc: "the actors of the subject token's `act`, the outermost first; only in a `deny`",
+        get: |c| Some(Value::Hops(&c.subject.chain)),
+    },
+    Attribute {
+        path: "subject.chain.depth",
+        ty: Type::Int,
+        optional: false,
+        separators: "",
+        needs: Capability::Delegation,
+        doc: "how many actors that chain has",
+        get: |c| i64::try_from(c.subject.chain.len()).ok().map(Value::Int),
+    },
+    Attribute {
+        path: "conn.ip",
+        ty: Type::Ip,
+        optional: false,
+        separators: "",
+        needs: Capability::Core,
+        doc: "the address that the request came from",
+        get: |c| Some(Value::Ip(c.peer)),
+    },
+    Attribute {
+        path: "now",
+        ty: Type::Instant,
+        optional: false,
+        separators: "",
+        needs: Capability::Core,
+        doc: "the time of the decision",
+        get: |c| Some(Value::Int(c.now.0)),
     },
     Attribute {
         path: "resource",
         ty: Type::UriSet,
         optional: false,
         separators: "/",
+        needs: Capability::Core,
         doc: "the requested resources",
         get: |c| Some(Value::Uris(&c.request.targets.resources)),
     },
@@ -240,6 +409,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: false,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the requested audiences",
         get: |c| Some(Value::Set(&c.request.targets.audiences)),
     },
@@ -248,6 +418,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: false,
         separators: ":/",
+        needs: Capability::Core,
         doc: "the effective scope: what was asked for, else the subject's whole scope, else none",
         get: |c| Some(Value::Set(c.scope.as_set())),
     },
@@ -256,6 +427,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::GrantType),
         optional: false,
         separators: "",
+        needs: Capability::Core,
         doc: "the grant type",
         get: |c| Some(Value::Text(c.request.grant_type)),
     },
@@ -264,6 +436,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::TokenType),
         optional: true,
         separators: "",
+        needs: Capability::Core,
         doc: "`requested_token_type`, where it was sent",
         get: |c| {
             c.request
@@ -277,6 +450,7 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
+        needs: Capability::Core,
         doc: "`scope` as it was sent; absent when it was not",
         get: |c| c.request.scope.as_ref().map(|s| Value::Set(s.as_set())),
     },
@@ -285,17 +459,13 @@ pub static ATTRIBUTES: &[Attribute] = &[
 /// Paths (and what lies below them) of the language that this build does not bring, and what would.
 pub static LATER: &[(&str, &str)] = &[
     ("subject.act", "delegation"),
-    ("subject.chain", "delegation"),
     ("subject.may_act", "delegation"),
     ("actor", "delegation"),
     ("subject.cnf", "sender-constrained tokens"),
-    ("conn", "connection attributes"),
+    ("conn.mtls", "sender-constrained tokens"),
+    ("conn.dpop", "sender-constrained tokens"),
     ("grant", "stored exchange grants"),
     ("request.details", "authorization details"),
-    ("subject.expires_in", "durations"),
-    ("subject.auth_age", "durations"),
-    ("now", "instants"),
-    ("it", "quantifiers"),
 ];
 
 /// An attribute that a rule names.
@@ -307,6 +477,8 @@ pub enum AttributeRef {
     Claim(Arc<str>),
     /// `client.attr.NAME`.
     ClientAttribute(Arc<str>),
+    /// `it.NAME`: of the actor that a quantifier looks at.
+    Field(&'static Field),
 }
 
 impl AttributeRef {
@@ -317,13 +489,24 @@ impl AttributeRef {
             Self::Fixed(attribute) => attribute.path.to_owned(),
             Self::Claim(name) => format!("{CLAIMS}{name}"),
             Self::ClientAttribute(name) => format!("{CLIENT_ATTRIBUTES}{name}"),
+            Self::Field(field) => field.path.to_owned(),
         }
     }
 
     /// Its value in a context; `None` when the context lacks it.
     #[must_use]
     pub fn get<'a>(&self, context: &'a ExchangeContext) -> Option<Value<'a>> {
+        self.get_of(context, None)
+    }
+
+    /// The same where a quantifier looks at an actor.
+    pub(super) fn get_of<'a>(
+        &self,
+        context: &'a ExchangeContext,
+        it: Option<&'a Hop>,
+    ) -> Option<Value<'a>> {
         match self {
+            Self::Field(field) => (field.get)(it?),
             Self::Fixed(attribute) => (attribute.get)(context),
             Self::Claim(name) => context.subject.claims.get(name).map(claim_value),
             Self::ClientAttribute(name) => context.client.attributes.get(name).map(claim_value),
@@ -357,6 +540,8 @@ fn claim_value(value: &ClaimValue) -> Value<'_> {
 /// What a realm has, as far as policies may speak of it.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
+    /// What the build can do besides the core.
+    pub capabilities: Vec<Capability>,
     /// The issuers, [`IssuerAlias::own`] among them.
     pub issuers: Vec<IssuerSchema>,
     /// The clients.
@@ -416,13 +601,27 @@ pub struct ProcessorSchema {
     pub max_lifetime: i64,
 }
 
-/// A text parameter of a processor.
+/// A parameter of a processor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ParameterSchema {
     /// Its name in `use … { name: … }`.
     pub name: &'static str,
+    /// What it takes.
+    pub kind: ParameterKind,
     /// One line for the reference.
     pub doc: &'static str,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ParameterKind {
+    /// Text with attributes in it; all of them must be there.
+    Text,
+    /// Names and values; a value whose attribute is absent is left out.
+    Map {
+        /// Names that a rule cannot give.
+        reserved: &'static [&'static str],
+    },
 }
 
 #[cfg(test)]

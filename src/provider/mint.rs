@@ -1,7 +1,7 @@
 //! `mint`: a JWT access token of our own (RFC 9068), signed with one of the realm's keys.
 //!
-//! No claim of the subject token is copied but the subject itself: what a rule does not name stays
-//! where it was.
+//! No claim of the subject token is copied but the subject itself and what a rule's `claims:` names:
+//! everything else stays where it was.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::oauth::scope::Scopes;
 use crate::oauth::secret::RawToken;
 use crate::oauth::token_type::TokenType;
 use crate::policy::Permit;
-use crate::policy::schema::ParameterSchema;
+use crate::policy::schema::{ParameterKind, ParameterSchema};
 use crate::section::Section;
 
 /// The table entry.
@@ -31,12 +31,30 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
         issues: &[TokenType::AccessToken],
         carries_scope: true,
     },
-    parameters: &[ParameterSchema {
-        name: "sub",
-        doc: "the subject; by default that of the subject token",
-    }],
+    parameters: &[
+        ParameterSchema {
+            name: "sub",
+            kind: ParameterKind::Text,
+            doc: "the subject; by default that of the subject token",
+        },
+        ParameterSchema {
+            name: "claims",
+            kind: ParameterKind::Map { reserved: OURS },
+            doc: "further claims; one whose attribute is absent is left out",
+        },
+    ],
     build,
 };
+
+/// Claims that follow from the decision, or that resource servers take rights from: not for a rule to
+/// write, since nothing would hold them against the permit.
+const OURS: &[&str] = &[
+    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", // RFC 7519 §4.1
+    "scope", "client_id", "act", "may_act", // RFC 8693 §4
+    "cnf", // RFC 7800 §3.1
+    "authorization_details", // RFC 9396 §9.1
+    "azp", "scp", "sid", "events", "nonce", "at_hash", "c_hash",
+];
 
 #[derive(Debug)]
 struct Mint {
@@ -97,7 +115,10 @@ impl Mint {
         let context = permit.context();
         let id: [u8; 16] = random().map_err(|error| ProviderError::Failed(error.to_string()))?;
         let jti = base64url::encode(id);
-        let mut claims = Map::new();
+        let mut claims = match permit.parameters().get("claims") {
+            Some(Value::Object(further)) => further.clone(),
+            _ => Map::new(),
+        };
         claims.insert("iss".to_owned(), self.issuer.as_str().into());
         claims.insert("sub".to_owned(), allowed.subject.as_str().into());
         let mut audience: Vec<Value> = allowed

@@ -62,7 +62,7 @@ pub(super) async fn answer(
     let mut trail = Trail::new(id.clone());
     let deadline = Duration::from_secs(snapshot.settings.request_timeout);
     let line = async {
-        let incoming = read(request, snapshot).await?;
+        let incoming = read(request, peer, snapshot).await?;
         // Not before the body is here: a slow one must not keep a token valid that has expired.
         let now = gateway.services.clock.now();
         exchange(&snapshot.realm, &incoming, now, &mut trail)
@@ -184,7 +184,11 @@ fn request_id() -> RequestId {
 }
 
 /// POST, a form, a bounded body in bounded time (RFC 6749 §3.2, RFC 8693 §2.1).
-async fn read(request: Request<Incoming>, snapshot: &Snapshot) -> Result<TokenRequest, Failure> {
+async fn read(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    snapshot: &Snapshot,
+) -> Result<TokenRequest, Failure> {
     if request.method() != Method::POST {
         return Err(Failure::http(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -244,6 +248,7 @@ async fn read(request: Request<Incoming>, snapshot: &Snapshot) -> Result<TokenRe
         .map(|entry| entry.name)
         .collect();
     Ok(TokenRequest {
+        peer: peer.ip(),
         form,
         authorization,
         unsupported_headers,

@@ -77,6 +77,8 @@ pub(super) fn party(
         acr: claims.string("acr")?.map(Arc::from),
         amr: amr(claims)?,
         auth_time: claims.date("auth_time")?,
+        // A token with `act` does not get here in this build.
+        chain: Vec::new(),
         token_id: claims.string("jti")?.map(str::to_owned),
         claims: declared(issuer, claims)?,
     })

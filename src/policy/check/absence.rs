@@ -6,8 +6,8 @@
 //! `or`), or defaulted with `??`.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::policy::rule::{Atom, Condition, Test};
-use crate::policy::schema::Type;
+use crate::policy::rule::{Atom, Comparison, Condition, Test};
+use crate::policy::schema::{AttributeRef, Type};
 use crate::policy::syntax::ast::ItemKind;
 
 /// Reports every unguarded occurrence, and what a deny should not rest on. `optional` gives the type of
@@ -15,23 +15,25 @@ use crate::policy::syntax::ast::ItemKind;
 pub fn check(
     condition: &Condition,
     kind: ItemKind,
-    optional: impl Fn(&str) -> Option<Type>,
+    optional: impl Fn(&AttributeRef) -> Option<Type>,
     problems: &mut Diagnostics,
 ) {
-    walk(condition, kind, &optional, &mut Vec::new(), problems);
+    walk(condition, kind, false, &optional, &mut Vec::new(), problems);
 }
 
 fn walk(
     condition: &Condition,
     kind: ItemKind,
-    optional: &impl Fn(&str) -> Option<Type>,
+    under_not: bool,
+    optional: &impl Fn(&AttributeRef) -> Option<Type>,
     guarded: &mut Vec<String>,
     problems: &mut Diagnostics,
 ) {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => {
             // `present p and …` and `absent p or …` are the two forms that say what absence means.
-            let wants_absent = matches!(condition, Condition::Any(_));
+            // Under a quantifier that is negated, `and` means `or`.
+            let wants_absent = matches!(condition, Condition::Any(_)) != under_not;
             let before = guarded.len();
             for part in parts {
                 if let Condition::Atom(Atom {
@@ -47,25 +49,31 @@ fn walk(
             }
             parts
                 .iter()
-                .for_each(|part| walk(part, kind, optional, guarded, problems));
+                .for_each(|part| walk(part, kind, under_not, optional, guarded, problems));
             guarded.truncate(before);
         }
         Condition::Atom(atom) => {
             if let ItemKind::Deny = kind {
                 falsifiable(atom, problems);
             }
+            if let Test::AnyHop(inner) | Test::EveryHop(inner) = &atom.test {
+                let under_not = under_not != atom.negated;
+                walk(inner, kind, under_not, optional, &mut Vec::new(), problems);
+            }
             if matches!(atom.test, Test::Present) {
                 return;
             }
+            let negated = atom.negated != under_not;
             let fails_open = match kind {
-                ItemKind::Rule => atom.negated,
-                ItemKind::Deny => !atom.negated,
+                ItemKind::Rule => negated,
+                ItemKind::Deny => !negated,
             };
             if !fails_open {
                 return;
             }
-            for path in operands(atom) {
-                let Some(ty) = optional(&path).filter(|_| !guarded.contains(&path)) else {
+            for attribute in operands(atom) {
+                let path = attribute.path();
+                let Some(ty) = optional(attribute).filter(|_| !guarded.contains(&path)) else {
                     continue;
                 };
                 let (what, then) = match kind {
@@ -91,32 +99,47 @@ fn walk(
 }
 
 /// The attributes of an atom that have no default.
-fn operands(atom: &Atom) -> Vec<String> {
+fn operands(atom: &Atom) -> impl Iterator<Item = &AttributeRef> {
     let left = (&atom.left.attribute, atom.left.default.is_some());
     let both = std::iter::once(left).chain(atom.test.right());
     both.filter(|(_, default)| !default)
-        .map(|(attribute, _)| attribute.path())
-        .collect()
+        .map(|(attribute, _)| attribute)
 }
 
-/// A deny should stay true when a request asks for more (monotone deny).
+/// A deny should stay true when a request asks for more, or comes by way of more actors (monotone deny).
 fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
-    let asked_for = |path: String| {
+    let grows = |path: String| {
         matches!(
             path.as_str(),
-            "resource" | "audience" | "scope" | "request.scope"
+            "resource" | "audience" | "scope" | "request.scope" | "subject.chain" | "subject.chain.depth"
         )
     };
-    let left = asked_for(atom.left.attribute.path());
+    let left = grows(atom.left.attribute.path());
     let falsifiable = match &atom.test {
         // From nothing to a listed member, `only` and `==` become true; from that to another, false.
         Test::SetEquals(wanted) => left && !(atom.negated && wanted.is_empty()),
-        Test::Only(_) => left,
-        Test::Has(_) | Test::HasAttribute(_) | Test::Present => left && atom.negated,
-        Test::InAttribute(set) => asked_for(set.path()) && atom.negated,
-        Test::Equals(_)
-        | Test::In(_)
-        | Test::EqualsAttribute(_)
+        Test::Only(_) | Test::EveryMember(_) | Test::EveryHop(_) => left,
+        Test::Has(_)
+        | Test::HasAttribute(_)
+        | Test::HasAny(_)
+        | Test::HasAll(_)
+        | Test::AnyMember(_)
+        | Test::AnyHop(_)
+        | Test::Present => left && atom.negated,
+        Test::InAttribute(set) => grows(set.path()) && atom.negated,
+        Test::Count(comparison, _) | Test::Compare(comparison, _) => {
+            let grows_into = match comparison {
+                Comparison::Greater | Comparison::AtLeast => !atom.negated,
+                Comparison::Less | Comparison::AtMost => atom.negated,
+                Comparison::Equal => false,
+            };
+            left && !grows_into
+        }
+        // Of these, only the depth of a chain can grow.
+        Test::Equals(_) | Test::In(_) => left,
+        Test::EqualsAttribute(_)
+        | Test::Prefixes(_)
+        | Test::Hours(_)
         | Test::Like(_)
         | Test::LikeUri(_)
         | Test::Under(_) => false,

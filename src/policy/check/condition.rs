@@ -1,79 +1,93 @@
 //! Conditions: names and types, and the way from the tree to negation normal form.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Checker, Resolved, absence};
-use crate::diagnostic::{Diagnostic, Span};
+use ipnet::IpNet;
+
+use super::{Checker, MAX_TESTS, MAX_TESTS_IN_ALL, Resolved, Scope, absence};
+use crate::context::Hop;
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::policy::pattern::UriPattern;
-use crate::policy::rule::{Atom, Condition, Constant, Operand, Test};
-use crate::policy::schema::{Names, Type};
-use crate::policy::syntax::ast::{self, ItemKind, Literal, Operator, Spanned, Text};
+use crate::policy::rule::{
+    Atom, Comparison, Condition, Constant, Constants, Hours, MemberTest, Operand, Test,
+};
+use crate::policy::schema::{ATTRIBUTES, AttributeRef, Names, Type};
+use crate::policy::syntax::ast::{
+    self, Day, ItemKind, Literal, Operator, Quantifier, Spanned, Text,
+};
+
+/// How many defs may name one another in a row.
+const MAX_DEFS_DEEP: usize = 32;
 
 /// A side of a comparison, resolved.
-enum Side {
+enum Side<'a> {
     Attribute(Resolved, Option<Constant>, Span),
     Literal(Spanned<Literal>),
-    List(Vec<Spanned<Literal>>),
+    List(Members<'a>),
 }
 
-impl Checker<'_> {
+/// The members of a list, and its definition where it has one.
+#[derive(Clone)]
+struct Members<'a> {
+    items: &'a [Spanned<Literal>],
+    named: Option<(&'a ast::ListDef, Span)>,
+}
+
+impl<'a> Checker<'a> {
     /// All `when` clauses joined with `and`. `None` when there was an error.
     pub(super) fn when(
         &mut self,
-        conditions: &[&ast::Condition],
+        conditions: &[&'a ast::Condition],
         issuers: &[usize],
         kind: ItemKind,
     ) -> Option<Condition> {
-        let parts: Option<Vec<Condition>> = {
-            // Every condition is looked at, so that all problems are reported.
-            let parts: Vec<_> = conditions
-                .iter()
-                .map(|c| self.condition(c, issuers, false))
-                .collect();
-            parts.into_iter().collect()
-        };
-        let whole = flatten(Condition::All(parts?));
-        let mut found = crate::diagnostic::Diagnostics::default();
-        absence::check(
-            &whole,
+        let scope = Scope {
+            issuers,
             kind,
-            |path| self.optional(path, issuers),
-            &mut found,
-        );
+            hop: false,
+        };
+        // Every condition is looked at, so that all problems are reported.
+        let parts: Vec<_> = conditions
+            .iter()
+            .map(|c| self.condition(c, scope, false))
+            .collect();
+        let parts: Option<Vec<Condition>> = parts.into_iter().collect();
+        let whole = flatten(Condition::All(parts?));
+        let mut found = Diagnostics::default();
+        let optional = |attribute: &AttributeRef| self.optional(attribute, scope);
+        absence::check(&whole, kind, optional, &mut found);
         self.problems.extend(found);
         Some(whole)
     }
 
-    /// The type of an attribute that may be absent.
-    fn optional(&self, path: &str, issuers: &[usize]) -> Option<Type> {
-        let text = Text {
-            value: Arc::from(path),
-            span: Span::new(&Arc::from(""), 0..0),
+    /// Checks a def that no rule uses, as far as that can be done.
+    pub(super) fn def_alone(&mut self, def: &'a ast::Def, issuers: &[usize]) {
+        self.tests = 0;
+        self.expanding.push((self.module, &def.name.value));
+        let scope = Scope {
+            issuers,
+            kind: ItemKind::Deny,
+            hop: false,
         };
-        let mut quiet = Checker {
-            schema: self.schema,
-            problems: crate::diagnostic::Diagnostics::default(),
-        };
-        quiet
-            .resolve(&text, issuers)
-            .filter(|resolved| resolved.optional)
-            .map(|resolved| resolved.ty)
+        self.condition(&def.condition, scope, false);
+        self.expanding.pop();
     }
 
     fn condition(
         &mut self,
-        condition: &ast::Condition,
-        issuers: &[usize],
+        condition: &'a ast::Condition,
+        scope: Scope<'_>,
         negated: bool,
     ) -> Option<Condition> {
         match condition {
             ast::Condition::And(parts) | ast::Condition::Or(parts) => {
                 let parts: Vec<_> = parts
                     .iter()
-                    .map(|part| self.condition(part, issuers, negated))
+                    .map(|part| self.condition(part, scope, negated))
                     .collect();
                 let parts: Vec<Condition> = parts.into_iter().collect::<Option<_>>()?;
                 let all = matches!(condition, ast::Condition::And(_)) != negated;
@@ -83,40 +97,277 @@ impl Checker<'_> {
                     Condition::Any(parts)
                 })
             }
-            ast::Condition::Not(inner) => self.condition(inner, issuers, !negated),
+            ast::Condition::Not(inner) => self.condition(inner, scope, !negated),
+            ast::Condition::Reference(name) => self.expand(name, scope, negated),
+            ast::Condition::Presence { span, .. }
+            | ast::Condition::Comparison { span, .. }
+            | ast::Condition::Empty { span, .. }
+            | ast::Condition::Count { span, .. }
+            | ast::Condition::Quantified { span, .. }
+            | ast::Condition::Where { span, .. }
+            | ast::Condition::Time { span, .. } => {
+                self.count_test(span)?;
+                let (left, test, complement) = self.atom(condition, scope)?;
+                Some(Condition::Atom(Atom {
+                    left,
+                    test,
+                    negated: complement != negated,
+                    inverted: negated,
+                    span: span.0.clone(),
+                }))
+            }
+        }
+    }
+
+    /// Writes a def out where it is named, with the names of its own module.
+    fn expand(&mut self, name: &Text, scope: Scope<'_>, negated: bool) -> Option<Condition> {
+        let (module, def) = self.def(name)?;
+        let key = (module, &*def.name.value);
+        if self.expanding.contains(&key) {
+            let message = format!("`{}` is defined by way of itself", name.value);
+            self.report(Diagnostic::error("E0209", message).at(&name.span));
+            return None;
+        }
+        if self.expanding.len() == MAX_DEFS_DEEP {
+            let message = format!("more than {MAX_DEFS_DEEP} defs name one another in a row");
+            self.report(Diagnostic::error("E0901", message).at(&name.span));
+            return None;
+        }
+        let here = std::mem::replace(&mut self.module, module);
+        self.expanding.push(key);
+        let condition = self.condition(&def.condition, scope, negated);
+        self.expanding.pop();
+        self.module = here;
+        condition
+    }
+
+    /// Keeps conditions within bounds that their defs, written out, could leave by far.
+    fn count_test(&mut self, span: &Span) -> Option<()> {
+        self.tests += 1;
+        self.tests_in_all += 1;
+        if self.tests <= MAX_TESTS && self.tests_in_all <= MAX_TESTS_IN_ALL {
+            return Some(());
+        }
+        if self.tests == MAX_TESTS + 1 || self.tests_in_all == MAX_TESTS_IN_ALL + 1 {
+            let message = "too many tests when all defs are written out";
+            let help = format!(
+                "a rule may have {MAX_TESTS}, all rules together {MAX_TESTS_IN_ALL}; a list holds thousands of values in one test"
+            );
+            self.report(Diagnostic::error("E0901", message).at(span).help(help));
+        }
+        None
+    }
+
+    /// One test: its attribute, how it is tested, and whether its text says the complement.
+    fn atom(
+        &mut self,
+        condition: &'a ast::Condition,
+        scope: Scope<'_>,
+    ) -> Option<(Operand, Test, bool)> {
+        match condition {
             ast::Condition::Presence {
                 present,
                 path,
                 span,
             } => {
-                let resolved = self.resolve(path, issuers)?;
+                let resolved = self.resolve(path, scope)?;
                 if !resolved.optional {
                     let message = format!("`{}` is always present", path.value);
                     self.report(Diagnostic::warning("E0311", message).at(span));
                 }
-                let left = Operand {
-                    attribute: resolved.attribute,
-                    default: None,
-                };
-                Some(atom(left, Test::Present, !*present, negated, span))
+                Some((plain(resolved), Test::Present, !*present))
             }
             ast::Condition::Comparison {
                 left,
                 operator,
                 right,
                 span,
-            } => self.comparison(left, operator, right, span, issuers, negated),
-            _ => None,
+            } => self.comparison(left, operator, right, span, scope),
+            ast::Condition::Empty { path, .. } => {
+                let set = self.set(path, scope, "is empty")?;
+                Some((plain(set), Test::SetEquals(Constants::new(Vec::new())), false))
+            }
+            ast::Condition::Count {
+                path,
+                operator,
+                number,
+                ..
+            } => {
+                let set = self.set(path, scope, "count")?;
+                let (positive, complement) = positive(operator.value);
+                let Some(comparison) = compared(positive) else {
+                    let problem =
+                        Diagnostic::error("E0208", "a count is compared with a number").at(&operator.span);
+                    self.report(problem.help("write `==`, `!=`, `<`, `<=`, `>` or `>=`"));
+                    return None;
+                };
+                Some((plain(set), Test::Count(comparison, number.value), complement))
+            }
+            ast::Condition::Quantified {
+                quantifier,
+                path,
+                operator,
+                right,
+                ..
+            } => self.quantified(*quantifier, path, operator, right, scope),
+            ast::Condition::Where {
+                quantifier,
+                path,
+                condition,
+                ..
+            } => {
+                let list = self.resolve(path, scope)?;
+                if list.ty != Type::Hops {
+                    let message = format!("`{}` is no list of actors", path.value);
+                    let problem = Diagnostic::error("E0208", message).at(&path.span);
+                    self.report(problem.help("sets are tested so: `any SET like \"…\"`"));
+                    return None;
+                }
+                let inner = self.condition(condition, Scope { hop: true, ..scope }, false)?;
+                let inner = Box::new(flatten(inner));
+                let (test, complement) = match quantifier {
+                    Quantifier::Any => (Test::AnyHop(inner), false),
+                    Quantifier::None => (Test::AnyHop(inner), true),
+                    Quantifier::All => (Test::EveryHop(inner), false),
+                };
+                Some((plain(list), test, complement))
+            }
+            ast::Condition::Time {
+                zone,
+                days,
+                hours,
+                span,
+            } => {
+                let hours = self.hours(zone, days, hours.as_ref(), span)?;
+                let now = Text {
+                    value: Arc::from("now"),
+                    span: span.0.clone(),
+                };
+                let now = self.resolve(&now, scope)?;
+                Some((plain(now), Test::Hours(Box::new(hours)), false))
+            }
+            ast::Condition::And(_)
+            | ast::Condition::Or(_)
+            | ast::Condition::Not(_)
+            | ast::Condition::Reference(_) => None,
         }
     }
 
-    fn side(&mut self, operand: &ast::Operand, issuers: &[usize]) -> Option<Side> {
+    /// A path that must be a set.
+    fn set(&mut self, path: &Text, scope: Scope<'_>, what: &str) -> Option<Resolved> {
+        let resolved = self.resolve(path, scope)?;
+        if resolved.ty.is_set() {
+            return Some(resolved);
+        }
+        let message = format!(
+            "`{what}` is for sets, and `{}` is of type {}",
+            path.value,
+            resolved.ty.name()
+        );
+        let problem = Diagnostic::error("E0208", message).at(&path.span);
+        self.report(match resolved.ty {
+            Type::Hops => problem.help("write `subject.chain.depth`"),
+            _ => problem,
+        });
+        None
+    }
+
+    fn quantified(
+        &mut self,
+        quantifier: Quantifier,
+        path: &Text,
+        operator: &Spanned<Operator>,
+        right: &'a ast::Operand,
+        scope: Scope<'_>,
+    ) -> Option<(Operand, Test, bool)> {
+        let set = self.set(path, scope, quantifier.text())?;
+        let right = match right {
+            ast::Operand::Path(path, _) => {
+                let problem = Diagnostic::error(
+                    "E0208",
+                    "the members of a set are compared with constants only",
+                );
+                self.report(problem.at(&path.span).help("for one of a set's members, write `SET has ATTRIBUTE`"));
+                return None;
+            }
+            other => self.side(other, scope)?,
+        };
+        let member = Resolved {
+            ty: element(set.ty),
+            ..set.clone()
+        };
+        let (positive, negated) = positive(operator.value);
+        let test = self.test(&member, positive, right, operator)?;
+        let inner = Box::new(MemberTest { test, negated });
+        let (test, complement) = match quantifier {
+            Quantifier::Any => (Test::AnyMember(inner), false),
+            Quantifier::None => (Test::AnyMember(inner), true),
+            Quantifier::All => (Test::EveryMember(inner), false),
+        };
+        Some((plain(set), test, complement))
+    }
+
+    fn hours(
+        &mut self,
+        zone: &Text,
+        days: &[Spanned<(Day, Day)>],
+        hours: Option<&Spanned<(u16, u16)>>,
+        span: &Span,
+    ) -> Option<Hours> {
+        let mut wrong = |at: &Span, message: &str, help: String| {
+            self.report(Diagnostic::error("E0214", message).at(at).help(help));
+        };
+        let found = jiff::tz::TimeZoneDatabase::bundled().get(&zone.value).ok();
+        if found.is_none() {
+            let message = format!("no time zone is called `{}`", zone.value);
+            wrong(&zone.span, &message, "names are those of the IANA database: `Europe/Zurich`, `UTC`".to_owned());
+        }
+        if days.is_empty() && hours.is_none() {
+            wrong(span, "this says neither days nor hours, and would always hold", "add `mon..fri`, `08:00..18:00`, or both".to_owned());
+            return None;
+        }
+        let mut week = [days.is_empty(); 7];
+        for range in days {
+            let (first, last) = range.value;
+            if last < first {
+                let help = format!("write `{}..sun, mon..{}`", first.text(), last.text());
+                wrong(&range.span, "the week begins on Monday", help);
+            }
+            for (day, on) in Day::ALL.into_iter().zip(&mut week) {
+                *on |= (first..=last).contains(&day);
+            }
+        }
+        let (from, to) = hours.map_or((0, 24 * 60), |hours| hours.value);
+        if let Some(hours) = hours.filter(|_| from >= to) {
+            let (message, help) = if from == to {
+                ("these hours are empty", "the end is not part of it; a whole day is `00:00..24:00`".to_owned())
+            } else {
+                ("hours do not go over midnight", over_midnight(&zone.value, days, from, to))
+            };
+            wrong(&hours.span, message, help);
+            return None;
+        }
+        Some(Hours {
+            zone: found?,
+            days: week,
+            from,
+            to,
+        })
+    }
+
+    fn side(&mut self, operand: &'a ast::Operand, scope: Scope<'_>) -> Option<Side<'a>> {
         Some(match operand {
-            ast::Operand::List(items, _) => Side::List(items.clone()),
-            ast::Operand::ListName(_) => return None,
+            ast::Operand::List(items, _) => Side::List(Members { items, named: None }),
+            ast::Operand::ListName(name) => {
+                let list = self.list(name)?;
+                Side::List(Members {
+                    items: &list.members,
+                    named: Some((list, name.span.clone())),
+                })
+            }
             ast::Operand::Literal(literal) => Side::Literal(literal.clone()),
             ast::Operand::Path(path, default) => {
-                let resolved = self.resolve(path, issuers)?;
+                let resolved = self.resolve(path, scope)?;
                 let default = match default {
                     None => None,
                     Some(literal) => {
@@ -138,14 +389,25 @@ impl Checker<'_> {
 
     fn comparison(
         &mut self,
-        left: &ast::Operand,
+        left: &'a ast::Operand,
         operator: &Spanned<Operator>,
-        right: &ast::Operand,
+        right: &'a ast::Operand,
         span: &Span,
-        issuers: &[usize],
-        negated: bool,
-    ) -> Option<Condition> {
-        let (left, right) = (self.side(left, issuers), self.side(right, issuers));
+        scope: Scope<'_>,
+    ) -> Option<(Operand, Test, bool)> {
+        let left = self.side(left, scope);
+        let right = match (right, &left) {
+            // A name may be written without quotes: `it.issuer == unknown`.
+            (ast::Operand::Path(word, None), Some(Side::Attribute(resolved, ..)))
+                if matches!(resolved.ty, Type::Name(_)) && is_word(&word.value) =>
+            {
+                Some(Side::Literal(Spanned {
+                    value: Literal::String(Arc::clone(&word.value)),
+                    span: word.span.clone(),
+                }))
+            }
+            _ => self.side(right, scope),
+        };
         let (left, right) = (left?, right?);
         let Side::Attribute(resolved, default, _) = left else {
             let problem = Diagnostic::error(
@@ -159,25 +421,25 @@ impl Checker<'_> {
             self.report(problem.at(span));
             return None;
         };
-        let (positive, complement) = match operator.value {
-            Operator::NotEqual => (Operator::Equal, true),
-            Operator::NotIn => (Operator::In, true),
-            Operator::NotLike => (Operator::Like, true),
-            other => (other, false),
-        };
+        if let (true, Side::Attribute(_, _, at)) = (scope.hop, &right) {
+            let problem = Diagnostic::error("E0208", "an actor is compared with constants only");
+            self.report(problem.at(at));
+            return None;
+        }
+        let (positive, complement) = positive(operator.value);
         let test = self.test(&resolved, positive, right, operator)?;
         let left = Operand {
             attribute: resolved.attribute,
             default,
         };
-        Some(atom(left, test, complement, negated, span))
+        Some((left, test, complement))
     }
 
     fn test(
         &mut self,
         left: &Resolved,
         operator: Operator,
-        right: Side,
+        right: Side<'a>,
         written: &Spanned<Operator>,
     ) -> Option<Test> {
         let ty = left.ty;
@@ -192,6 +454,21 @@ impl Checker<'_> {
             }
             (Operator::Equal, Side::List(items)) if ty.is_set() => {
                 Some(Test::SetEquals(self.constants(&items, left)?))
+            }
+            (
+                Operator::Less | Operator::AtMost | Operator::Greater | Operator::AtLeast,
+                Side::Literal(literal),
+            ) if matches!(ty, Type::Int | Type::Duration | Type::Instant) => {
+                let Constant::Int(limit) = self.constant(&literal, ty)? else {
+                    return None;
+                };
+                Some(Test::Compare(compared(operator)?, limit))
+            }
+            (Operator::In, Side::List(items)) if ty == Type::Ip => {
+                self.not_empty(&items, written)?;
+                self.list_of(&items, ty)?;
+                let prefixes: Vec<_> = items.items.iter().map(|item| self.prefix(item)).collect();
+                Some(Test::Prefixes(prefixes.into_iter().collect::<Option<_>>()?))
             }
             (Operator::Equal, Side::Attribute(other, default, span)) if !ty.is_set() => {
                 self.same_type(ty, other.ty, &span)?;
@@ -223,33 +500,24 @@ impl Checker<'_> {
                     UriPattern::like,
                     &span,
                 )?)),
-                Type::Int | Type::Bool | Type::Set | Type::UriSet | Type::Name(_) => {
-                    self.inapplicable(ty, written)
-                }
+                Type::Int
+                | Type::Bool
+                | Type::Set
+                | Type::UriSet
+                | Type::Duration
+                | Type::Instant
+                | Type::Ip
+                | Type::Hops
+                | Type::Name(_) => self.inapplicable(ty, written),
             },
-            (Operator::Under, right @ (Side::Literal(_) | Side::List(_))) if ty == Type::Uri => {
-                let literals = match right {
-                    Side::List(items) => items,
-                    Side::Literal(literal) => vec![literal],
-                    Side::Attribute(..) => return None,
-                };
-                self.not_empty(&literals, written)?;
-                let mut patterns = Vec::new();
-                for literal in &literals {
-                    match &literal.value {
-                        Literal::String(text) => {
-                            patterns.push(self.uri_pattern(
-                                text,
-                                UriPattern::under,
-                                &literal.span,
-                            )?);
-                        }
-                        Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
-                            self.constant(literal, Type::Uri)?;
-                        }
-                    }
-                }
-                Some(Test::Under(patterns))
+            (Operator::Under, Side::Literal(literal)) if ty == Type::Uri => {
+                Some(Test::Under(vec![self.container(&literal)?]))
+            }
+            (Operator::Under, Side::List(items)) if ty == Type::Uri => {
+                self.not_empty(&items, written)?;
+                self.list_of(&items, ty)?;
+                let patterns: Vec<_> = items.items.iter().map(|item| self.container(item)).collect();
+                Some(Test::Under(patterns.into_iter().collect::<Option<_>>()?))
             }
             (Operator::Has, Side::Literal(literal)) if ty.is_set() => {
                 let constant = self.constant(&literal, element(ty))?;
@@ -264,9 +532,17 @@ impl Checker<'_> {
                     default,
                 }))
             }
-            (Operator::Only, Side::List(items)) if ty.is_set() => {
+            (
+                Operator::Only | Operator::HasAnyOf | Operator::HasAllOf,
+                Side::List(items),
+            ) if ty.is_set() => {
                 self.not_empty(&items, written)?;
-                Some(Test::Only(self.constants(&items, left)?))
+                let constants = self.constants(&items, left)?;
+                Some(match operator {
+                    Operator::HasAnyOf => Test::HasAny(constants),
+                    Operator::HasAllOf => Test::HasAll(constants),
+                    _ => Test::Only(constants),
+                })
             }
             _ => self.inapplicable(ty, written),
         }
@@ -279,12 +555,21 @@ impl Checker<'_> {
             ty.name()
         );
         let help = match ty {
-            Type::Set | Type::UriSet => "sets take `has VALUE`, `only [..]` and `== [..]`",
+            Type::Set | Type::UriSet => {
+                "sets take `has VALUE`, `has any of [..]`, `has all of [..]`, `only [..]`, `== [..]`, `is empty`; their members `any SET like \"…\"`, `all`, `none`"
+            }
             Type::String => {
                 "strings take `== \"…\"`, `!= \"…\"`, `in [..]`, `in SET`, `like \"…\"`"
             }
             Type::Uri => "URIs take `==`, `!=`, `in [..]`, `like \"…\"`, `under \"…\"`",
-            Type::Int | Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
+            Type::Int => "whole numbers take `==`, `!=`, `in [..]`, `<`, `<=`, `>`, `>=`",
+            Type::Duration => "durations take `<`, `<=`, `>`, `>=`, `==`: `subject.auth_age <= 5m`",
+            Type::Instant => {
+                "instants take `<`, `<=`, `>`, `>=`: `now < 2026-12-01T00:00:00Z`"
+            }
+            Type::Ip => "addresses take `in [\"10.0.0.0/8\"]`, `not in [..]`, `==`",
+            Type::Hops => "lists of actors take `any LIST where (it.issuer == \"…\")`",
+            Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
         };
         self.report(
             Diagnostic::error("E0208", message)
@@ -311,35 +596,97 @@ impl Checker<'_> {
     }
 
     /// A list for an attribute, or for the elements of a set.
-    fn constants(&mut self, items: &[Spanned<Literal>], of: &Resolved) -> Option<Vec<Constant>> {
+    fn constants(&mut self, members: &Members<'a>, of: &Resolved) -> Option<Constants> {
         let ty = if of.ty.is_set() {
             element(of.ty)
         } else {
             of.ty
         };
-        let constants: Vec<_> = items
-            .iter()
-            .map(|item| {
-                let constant = self.constant(item, ty)?;
-                self.possible(of, constant, &item.span)
-            })
-            .collect();
-        constants.into_iter().collect()
+        self.list_of(members, ty)?;
+        let make = |checker: &mut Self| {
+            let constants: Vec<_> = members
+                .items
+                .iter()
+                .map(|item| {
+                    let constant = checker.constant(item, ty)?;
+                    checker.possible(of, constant, &item.span)
+                })
+                .collect();
+            constants
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .map(Constants::new)
+        };
+        match &members.named {
+            Some((list, _)) => {
+                let with = format!("{} {}", ty.name(), of.attribute.path());
+                self.shared(list, with, make)
+            }
+            None => make(self),
+        }
     }
 
-    fn not_empty(
-        &mut self,
-        items: &[Spanned<Literal>],
-        operator: &Spanned<Operator>,
-    ) -> Option<()> {
-        if items.is_empty() {
+    /// A list that has a name has a type, and it must be this one.
+    fn list_of(&mut self, members: &Members<'a>, ty: Type) -> Option<()> {
+        match &members.named {
+            Some((list, span)) => self.list_is(list, ty, span),
+            None => Some(()),
+        }
+    }
+
+    fn not_empty(&mut self, members: &Members<'a>, operator: &Spanned<Operator>) -> Option<()> {
+        if members.items.is_empty() {
             let message = format!("`{} []` holds for nothing", operator.value.text());
-            let help = "for a set without members, write `== []`";
+            let help = "for a set without members, write `is empty`";
             let problem = Diagnostic::error("E0208", message).at(&operator.span);
             self.report(problem.help(help));
             return None;
         }
         Some(())
+    }
+
+    /// What `under` is followed by.
+    fn container(&mut self, literal: &Spanned<Literal>) -> Option<UriPattern> {
+        match &literal.value {
+            Literal::String(text) => self.uri_pattern(text, UriPattern::under, &literal.span),
+            Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
+                self.constant(literal, Type::Uri);
+                None
+            }
+        }
+    }
+
+    /// An address, or a prefix of addresses without host bits.
+    pub(super) fn prefix(&mut self, literal: &Spanned<Literal>) -> Option<IpNet> {
+        let Literal::String(text) = &literal.value else {
+            self.constant(literal, Type::Ip);
+            return None;
+        };
+        let problem = |message: String| Diagnostic::error("E0212", message).at(&literal.span);
+        let found = match text.parse::<IpNet>() {
+            Ok(prefix) => prefix,
+            Err(_) => match text.parse::<IpAddr>() {
+                Ok(ip) => IpNet::from(ip),
+                Err(_) => {
+                    let message = format!("`{text}` is no IP address and no prefix");
+                    self.report(problem(message).help("for example `10.0.0.0/8`, `2001:db8::/32`"));
+                    return None;
+                }
+            },
+        };
+        let mapped = matches!(found.addr(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+        if mapped {
+            let message = format!("`{text}` would hold for nothing: requests over IPv4 have IPv4 addresses");
+            self.report(problem(message).help("write the IPv4 prefix"));
+            return None;
+        }
+        if found.trunc() != found {
+            let message = format!("`{text}` has bits set outside its prefix");
+            let written = problem(message).help(format!("write `{}`", found.trunc()));
+            self.report(written);
+            return None;
+        }
+        Some(found)
     }
 
     /// A constant that an attribute can never have would be a condition that silently never holds, and a
@@ -374,13 +721,26 @@ impl Checker<'_> {
         None
     }
 
-    fn constant(&mut self, literal: &Spanned<Literal>, ty: Type) -> Option<Constant> {
+    pub(super) fn constant(&mut self, literal: &Spanned<Literal>, ty: Type) -> Option<Constant> {
         match (&literal.value, ty) {
             (Literal::String(text), Type::String) => Some(Constant::Text(Arc::clone(text))),
             (Literal::String(text), Type::Name(names)) => {
                 self.name(text, names, &literal.span).map(Constant::Text)
             }
             (Literal::String(text), Type::Uri) => self.uri(text, &literal.span).map(Constant::Uri),
+            (Literal::Duration(duration), Type::Duration) => {
+                Some(Constant::Int(duration.seconds))
+            }
+            (Literal::Instant(instant, _), Type::Instant) => Some(Constant::Int(*instant)),
+            (Literal::String(text), Type::Ip) => match text.parse::<IpAddr>() {
+                Ok(ip) => Some(Constant::Ip(ip.to_canonical())),
+                Err(_) => {
+                    let message = format!("`{text}` is no IP address");
+                    let problem = Diagnostic::error("E0212", message).at(&literal.span);
+                    self.report(problem.help("for a prefix, write `in [\"10.0.0.0/8\"]`"));
+                    None
+                }
+            },
             (Literal::Int(number), Type::Int) => Some(Constant::Int(*number)),
             (Literal::Bool(truth), Type::Bool) => Some(Constant::Bool(*truth)),
             (other, ty) => {
@@ -391,8 +751,19 @@ impl Checker<'_> {
                     Literal::Duration(_) => "duration",
                     Literal::Instant(..) => "instant",
                 };
+                let help = match ty {
+                    Type::Duration => Some("write a duration: `30s`, `5m`, `12h`, `7d`"),
+                    Type::Instant => Some("write an instant: `2026-12-01T08:00:00Z`"),
+                    Type::Int if matches!(other, Literal::String(_)) => Some("write it without quotes"),
+                    Type::String | Type::Uri | Type::Ip | Type::Name(_) => Some("write it in double quotes"),
+                    _ => None,
+                };
                 let message = format!("expected type {}, found {found}", ty.name());
-                self.report(Diagnostic::error("E0202", message).at(&literal.span));
+                let problem = Diagnostic::error("E0202", message).at(&literal.span);
+                self.report(match help {
+                    Some(help) => problem.help(help),
+                    None => problem,
+                });
                 None
             }
         }
@@ -407,6 +778,13 @@ impl Checker<'_> {
                 .iter()
                 .map(|issuer| issuer.alias.as_str())
                 .collect(),
+            Names::HopIssuer => {
+                let issuers = self.schema.issuers.iter();
+                issuers
+                    .map(|issuer| issuer.alias.as_str())
+                    .chain([Hop::UNKNOWN])
+                    .collect()
+            }
             Names::AuthMethod => self.schema.auth_methods.clone(),
             Names::GrantType => self.schema.grant_types.clone(),
             Names::TokenType => match TokenType::from_name(text) {
@@ -434,15 +812,69 @@ fn element(ty: Type) -> Type {
     }
 }
 
-/// An atom whose text says the complement or not, under a `not` or not.
-fn atom(left: Operand, test: Test, complement: bool, inverted: bool, span: &Span) -> Condition {
-    Condition::Atom(Atom {
-        left,
-        test,
-        negated: complement != inverted,
-        inverted,
-        span: span.clone(),
+fn plain(resolved: Resolved) -> Operand {
+    Operand {
+        attribute: resolved.attribute,
+        default: None,
+    }
+}
+
+/// An operator without its negation, and whether it had one.
+fn positive(operator: Operator) -> (Operator, bool) {
+    match operator {
+        Operator::NotEqual => (Operator::Equal, true),
+        Operator::NotIn => (Operator::In, true),
+        Operator::NotLike => (Operator::Like, true),
+        other => (other, false),
+    }
+}
+
+/// How numbers are compared, by the operator.
+fn compared(operator: Operator) -> Option<Comparison> {
+    Some(match operator {
+        Operator::Equal => Comparison::Equal,
+        Operator::Less => Comparison::Less,
+        Operator::AtMost => Comparison::AtMost,
+        Operator::Greater => Comparison::Greater,
+        Operator::AtLeast => Comparison::AtLeast,
+        _ => return None,
     })
+}
+
+/// A path of one part that is no attribute: a name.
+fn is_word(path: &str) -> bool {
+    !path.contains('.') && ATTRIBUTES.iter().all(|attribute| attribute.path != path)
+}
+
+/// The two conditions that say what hours over midnight mean.
+fn over_midnight(zone: &str, days: &[Spanned<(Day, Day)>], from: u16, to: u16) -> String {
+    let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+    let list = |next: usize| {
+        let mut on = [false; 7];
+        for range in days {
+            for (index, day) in Day::ALL.into_iter().enumerate() {
+                if (range.value.0..=range.value.1).contains(&day)
+                    && let Some(on) = on.get_mut((index + next) % 7)
+                {
+                    *on = true;
+                }
+            }
+        }
+        let days = Day::ALL.into_iter().zip(on).filter(|(_, on)| *on);
+        days.map(|(day, _)| day.text())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let part = |days: String, hours: String| {
+        let days = if days.is_empty() { days } else { format!("{days} ") };
+        format!("time in \"{zone}\" {days}{hours}")
+    };
+    let evening = part(list(0), format!("{}..24:00", clock(from)));
+    if to == 0 {
+        return format!("write `{evening}`");
+    }
+    let morning = part(list(1), format!("00:00..{}", clock(to)));
+    format!("write `({evening} or {morning})`")
 }
 
 /// Joins nested `and`s and `or`s of the same kind.

@@ -13,13 +13,14 @@ use crate::policy::pattern::{Glob, PatternError, UriPattern};
 use crate::policy::rule::{
     AudienceMatch, Clients, FromIssuer, Header, Headers, ResourceMatch, TargetsMatch,
 };
+use crate::policy::schema::Type;
 use crate::policy::syntax::ast::{self, ActorForm, ItemKind, MatchKind, TargetsForm, Text};
 
 /// Grant types of the language that later builds bring.
 const LATER_GRANTS: [&str; 1] = ["jwt_bearer"];
 
-impl Checker<'_> {
-    pub(super) fn headers(&mut self, clauses: &Clauses<'_>, item: &ast::Rule) -> Headers {
+impl<'a> Checker<'a> {
+    pub(super) fn headers(&mut self, clauses: &Clauses<'a>, item: &ast::Rule) -> Headers {
         let is_rule = item.kind == ItemKind::Rule;
         let default = |value| Some(value).filter(|_| is_rule);
         let name = &item.name.span;
@@ -143,12 +144,12 @@ impl Checker<'_> {
         out
     }
 
-    fn clients(&mut self, matcher: &ast::Matcher) -> Clients {
+    fn clients(&mut self, matcher: &'a ast::Matcher) -> Clients {
+        let strings = self.header_strings(&matcher.strings, Type::String);
         match matcher.kind {
-            MatchKind::Like => Clients::Like(self.globs(matcher.strings.written(), "")),
+            MatchKind::Like => Clients::Like(self.globs(&strings, "")),
             MatchKind::Equal => Clients::Ids(
-                matcher.strings.written()
-                    .iter()
+                strings.iter()
                     .filter_map(|text| self.client(text))
                     .collect(),
             ),
@@ -156,7 +157,7 @@ impl Checker<'_> {
                 self.misused(
                     "under",
                     "clients are compared with `client \"ID\"` or `client like \"…\"`",
-                    matcher,
+                    &strings,
                 );
                 Clients::Ids(BTreeSet::new())
             }
@@ -185,7 +186,7 @@ impl Checker<'_> {
     }
 
     /// The same target can be asked for in more than one way; a deny should know them.
-    fn slips_past(&mut self, forms: &[TargetsForm]) {
+    fn slips_past(&mut self, forms: &'a [TargetsForm]) {
         let parts = || {
             forms.iter().flat_map(|form| match form {
                 TargetsForm::Parts(parts) => parts.as_slice(),
@@ -214,7 +215,7 @@ impl Checker<'_> {
         }
     }
 
-    fn targets(&mut self, form: &TargetsForm, kind: ItemKind) -> Option<TargetsMatch> {
+    fn targets(&mut self, form: &'a TargetsForm, kind: ItemKind) -> Option<TargetsMatch> {
         let parts = match form {
             TargetsForm::Any => return Some(TargetsMatch::Any),
             TargetsForm::None => return Some(TargetsMatch::None),
@@ -246,19 +247,19 @@ impl Checker<'_> {
         Some(TargetsMatch::Parts { resource, audience })
     }
 
-    fn resource(&mut self, matcher: &ast::Matcher, kind: ItemKind) -> ResourceMatch {
+    fn resource(&mut self, matcher: &'a ast::Matcher, kind: ItemKind) -> ResourceMatch {
+        let strings = self.header_strings(&matcher.strings, Type::Uri);
         match matcher.kind {
             MatchKind::Equal => ResourceMatch::Equal(
-                matcher.strings.written()
-                    .iter()
+                strings.iter()
                     .filter_map(|text| self.uri(&text.value, &text.span))
                     .collect(),
             ),
             MatchKind::Under => {
-                ResourceMatch::Pattern(self.uri_patterns(matcher.strings.written(), UriPattern::under))
+                ResourceMatch::Pattern(self.uri_patterns(&strings, UriPattern::under))
             }
             MatchKind::Like => {
-                let mut patterns = self.uri_patterns(matcher.strings.written(), UriPattern::like);
+                let mut patterns = self.uri_patterns(&strings, UriPattern::like);
                 if kind == ItemKind::Deny {
                     // What a deny does not mention is unconstrained; `?x` must not slip past it.
                     patterns = patterns.into_iter().map(UriPattern::any_query).collect();
@@ -268,12 +269,12 @@ impl Checker<'_> {
         }
     }
 
-    fn audience(&mut self, matcher: &ast::Matcher) -> AudienceMatch {
+    fn audience(&mut self, matcher: &'a ast::Matcher) -> AudienceMatch {
+        let strings = self.header_strings(&matcher.strings, Type::String);
         match matcher.kind {
-            MatchKind::Like => AudienceMatch::Like(self.globs(matcher.strings.written(), ":/")),
+            MatchKind::Like => AudienceMatch::Like(self.globs(&strings, ":/")),
             MatchKind::Equal => AudienceMatch::Equal(
-                matcher.strings.written()
-                    .iter()
+                strings.iter()
                     .map(|text| {
                         if let Err(error) = text.value.parse::<Audience>() {
                             let message = format!("an audience {error}");
@@ -287,15 +288,15 @@ impl Checker<'_> {
                 self.misused(
                     "under",
                     "an audience is a name; use `audience \"…\"` or `audience like \"…\"`",
-                    matcher,
+                    &strings,
                 );
                 AudienceMatch::Equal(BTreeSet::new())
             }
         }
     }
 
-    fn misused(&mut self, word: &str, help: &str, matcher: &ast::Matcher) {
-        if let Some(text) = matcher.strings.written().first() {
+    fn misused(&mut self, word: &str, help: &str, strings: &[Text]) {
+        if let Some(text) = strings.first() {
             let problem = Diagnostic::error("E0208", format!("`{word}` does not apply here"));
             self.report(problem.at(&text.span).help(help));
         }

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Checker, Clauses};
+use super::{Checker, Clauses, Scope};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::id::ProcessorId;
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
-    Condition, Headers, Outcome, Piece, ResourceMatch, TargetsMatch, Template, Test,
+    Condition, Headers, Outcome, ParameterValue, Piece, ResourceMatch, TargetsMatch, Template, Test,
 };
-use crate::policy::schema::{ProcessorSchema, Type};
+use crate::policy::schema::{ParameterKind, ProcessorSchema, Type};
 use crate::policy::syntax::ast::{self, Literal, Spanned, Text, Value};
 
 /// Parameters that mean the same for every processor.
@@ -20,10 +20,10 @@ const OF_THE_LANGUAGE: [&str; 3] = ["audience", "scope", "lifetime"];
 /// Those that later builds bring.
 const LATER: [(&str, &str); 2] = [("act", "delegation"), ("bind", "sender-constrained tokens")];
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     pub(super) fn outcome(
         &mut self,
-        clauses: &Clauses<'_>,
+        clauses: &Clauses<'a>,
         headers: &Headers,
         issuers: &[usize],
         when: Option<&Condition>,
@@ -52,18 +52,24 @@ impl Checker<'_> {
             issue,
             audience: None,
             scope_ceiling: None,
+            beyond_subject: false,
             lifetime: processor.lifetime.min(processor.max_lifetime),
             carries_scope: processor.carries_scope,
             parameters: BTreeMap::new(),
         };
         let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+        let scope = Scope {
+            issuers,
+            kind: item.kind,
+            hop: false,
+        };
         for parameter in parameters {
             if let Some(first) = seen.insert(&parameter.name.value, &parameter.name.span) {
                 let message = format!("`{}` is given twice", parameter.name.value);
                 let problem = Diagnostic::error("E0121", message).at(&parameter.name.span);
                 self.report(problem.related(first, "first given here"));
             }
-            self.parameter(parameter, processor, issuers, when, &mut outcome);
+            self.parameter(parameter, processor, scope, when, &mut outcome);
         }
         self.audience_fits(&outcome, headers, item);
         self.foreign_issuers(&outcome, issuers, name);
@@ -119,16 +125,22 @@ impl Checker<'_> {
 
     fn parameter(
         &mut self,
-        parameter: &ast::Parameter,
+        parameter: &'a ast::Parameter,
         processor: &ProcessorSchema,
-        issuers: &[usize],
+        scope: Scope<'_>,
         when: Option<&Condition>,
         outcome: &mut Outcome<ProcessorId>,
     ) {
         let name = &parameter.name;
+        if let Some(span) = parameter.beyond.as_ref().filter(|_| &*name.value != "scope") {
+            self.wrong_value(span, "`beyond subject` is for `scope`");
+        }
         match &*name.value {
             "audience" => outcome.audience = self.audience_parameter(parameter),
-            "scope" => outcome.scope_ceiling = self.scope_parameter(parameter, issuers),
+            "scope" => {
+                outcome.scope_ceiling = self.scope_parameter(parameter, scope.issuers);
+                outcome.beyond_subject = parameter.beyond.is_some();
+            }
             "lifetime" => {
                 if let Some(lifetime) = self.lifetime_parameter(parameter, processor) {
                     outcome.lifetime = lifetime;
@@ -140,16 +152,124 @@ impl Checker<'_> {
                 .find(|known| known.name == other)
             {
                 Some(known) => {
-                    if let Some(template) = self.template_parameter(parameter, issuers, when) {
-                        if known.name == "sub" {
-                            self.subjects_apart(&template, issuers, &name.span);
+                    let value = match known.kind {
+                        ParameterKind::Text => {
+                            let template = self.template_parameter(parameter, scope, when);
+                            if let (Some(template), "sub") = (&template, known.name) {
+                                self.subjects_apart(template, scope.issuers, &name.span);
+                            }
+                            template.map(ParameterValue::Text)
                         }
-                        outcome.parameters.insert(known.name, template);
+                        ParameterKind::Map { reserved } => {
+                            self.map_parameter(parameter, reserved, scope)
+                        }
+                    };
+                    if let Some(value) = value {
+                        outcome.parameters.insert(known.name, value);
                     }
                 }
                 None => self.unknown_parameter(name, processor),
             },
         }
+    }
+
+    /// `{ tenant: "acme", groups: subject.claims.groups }`
+    fn map_parameter(
+        &mut self,
+        parameter: &'a ast::Parameter,
+        reserved: &[&str],
+        scope: Scope<'_>,
+    ) -> Option<ParameterValue> {
+        let [
+            Spanned {
+                value: Value::Map(entries),
+                ..
+            },
+        ] = parameter.values.as_slice()
+        else {
+            let message = "this parameter takes names and values: `{ name: value }`";
+            self.wrong_value(&parameter.name.span, message);
+            return None;
+        };
+        for entry in entries {
+            if reserved.contains(&&*entry.name.value) {
+                let message = format!("`{}` is not for a rule to set here", entry.name.value);
+                let problem = Diagnostic::error("E0613", message).at(&entry.name.span);
+                self.report(problem.help("the token's own claims follow from the decision; `sub`, `scope`, `audience` and `lifetime` are parameters of `use`"));
+            }
+        }
+        self.entries(entries, scope).map(ParameterValue::Map)
+    }
+
+    fn entries(
+        &mut self,
+        entries: &'a [ast::Parameter],
+        scope: Scope<'_>,
+    ) -> Option<BTreeMap<Arc<str>, ParameterValue>> {
+        let mut out = BTreeMap::new();
+        let mut sound = true;
+        for entry in entries {
+            let name = &entry.name;
+            if name.value.is_empty() {
+                self.wrong_value(&name.span, "a name must not be empty");
+            }
+            if let Some(span) = &entry.beyond {
+                self.wrong_value(span, "`beyond subject` is for `scope`");
+            }
+            let value = match entry.values.as_slice() {
+                [value] => self.entry(value, scope),
+                _ => {
+                    self.wrong_value(&name.span, "`&` is for `scope`; give one value");
+                    None
+                }
+            };
+            sound &= value.is_some();
+            if let Some(value) = value
+                && out.insert(Arc::clone(&name.value), value).is_some()
+            {
+                let message = format!("`{}` is given twice", name.value);
+                self.report(Diagnostic::error("E0613", message).at(&name.span));
+            }
+        }
+        sound.then_some(out)
+    }
+
+    fn entry(&mut self, value: &'a Spanned<Value>, scope: Scope<'_>) -> Option<ParameterValue> {
+        let span = &value.span;
+        Some(match &value.value {
+            Value::Map(entries) => ParameterValue::Map(self.entries(entries, scope)?),
+            Value::Path(path) => {
+                let text = Text {
+                    value: Arc::clone(path),
+                    span: span.clone(),
+                };
+                let resolved = self.resolve(&text, scope)?;
+                if resolved.ty == Type::Hops {
+                    self.wrong_value(span, "a list of actors cannot be passed on");
+                }
+                ParameterValue::Attribute(resolved.attribute)
+            }
+            Value::Literal(Literal::String(text)) => {
+                let mut pieces = self.template(text, span, scope, None)?;
+                if pieces.is_empty() {
+                    pieces.push(Piece::Text(Arc::from("")));
+                }
+                self.apart(&pieces, span);
+                ParameterValue::Text(Template(pieces))
+            }
+            Value::Literal(Literal::Int(number)) => ParameterValue::Int(*number),
+            Value::Literal(Literal::Bool(truth)) => ParameterValue::Bool(*truth),
+            Value::Literal(Literal::Duration(duration)) => ParameterValue::Int(duration.seconds),
+            Value::Literal(Literal::Instant(instant, _)) => ParameterValue::Int(*instant),
+            Value::List(_) | Value::ListName(_) => {
+                let strings = self.strings(value, "a list here holds strings")?;
+                ParameterValue::Strings(strings.into_iter().map(|(text, _)| text).collect())
+            }
+            Value::AtMost(_) => {
+                self.wrong_value(span, "`at_most` is for `lifetime`");
+                return None;
+            }
+        })
     }
 
     fn unknown_parameter(&mut self, name: &Text, processor: &ProcessorSchema) {
@@ -169,22 +289,35 @@ impl Checker<'_> {
     }
 
     /// Constants, as a set of strings.
-    fn strings(&mut self, value: &Spanned<Value>, message: &str) -> Option<Vec<(Arc<str>, Span)>> {
+    fn strings(
+        &mut self,
+        value: &'a Spanned<Value>,
+        message: &str,
+    ) -> Option<Vec<(Arc<str>, Span)>> {
+        let mut strings = Vec::new();
         let literals = match &value.value {
-            Value::List(items) => items.clone(),
-            Value::Literal(literal) => vec![Spanned {
-                value: literal.clone(),
-                span: value.span.clone(),
-            }],
-            Value::Path(_) | Value::AtMost(_) | Value::ListName(_) | Value::Map(_) => {
+            Value::List(items) => items.as_slice(),
+            Value::Literal(Literal::String(text)) => {
+                strings.push((Arc::clone(text), value.span.clone()));
+                &[]
+            }
+            Value::ListName(name) => {
+                let name = Text {
+                    value: Arc::clone(name),
+                    span: value.span.clone(),
+                };
+                let list = self.list(&name)?;
+                self.list_is(list, Type::String, &name.span)?;
+                &list.members
+            }
+            Value::Literal(_) | Value::Path(_) | Value::AtMost(_) | Value::Map(_) => {
                 self.wrong_value(&value.span, message);
                 return None;
             }
         };
-        let mut strings = Vec::new();
         for literal in literals {
-            match literal.value {
-                Literal::String(text) => strings.push((text, literal.span)),
+            match &literal.value {
+                Literal::String(text) => strings.push((Arc::clone(text), literal.span.clone())),
                 Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
                     self.wrong_value(&literal.span, message)
                 }
@@ -193,7 +326,10 @@ impl Checker<'_> {
         Some(strings)
     }
 
-    fn audience_parameter(&mut self, parameter: &ast::Parameter) -> Option<BTreeSet<Arc<str>>> {
+    fn audience_parameter(
+        &mut self,
+        parameter: &'a ast::Parameter,
+    ) -> Option<BTreeSet<Arc<str>>> {
         const MESSAGE: &str = "`audience` takes one string or a list of strings";
         let [value] = parameter.values.as_slice() else {
             self.wrong_value(&parameter.name.span, MESSAGE);
@@ -211,8 +347,13 @@ impl Checker<'_> {
         Some(strings.into_iter().map(|(text, _)| text).collect())
     }
 
-    /// `requested & subject.scope & [..]`: the first two always hold; lists are a ceiling.
-    fn scope_parameter(&mut self, parameter: &ast::Parameter, issuers: &[usize]) -> Option<Scopes> {
+    /// `requested & subject.scope & [..]`: the first two always hold, the second unless `beyond subject`
+    /// says otherwise; lists are a ceiling.
+    fn scope_parameter(
+        &mut self,
+        parameter: &'a ast::Parameter,
+        issuers: &[usize],
+    ) -> Option<Scopes> {
         const MESSAGE: &str =
             "`scope` takes `requested`, `subject.scope` and lists of strings, joined with `&`";
         let mut ceiling: Option<Scopes> = None;
@@ -220,6 +361,10 @@ impl Checker<'_> {
             match &value.value {
                 Value::Path(path) if &**path == "requested" => continue,
                 Value::Path(path) if &**path == "subject.scope" => {
+                    if let Some(beyond) = &parameter.beyond {
+                        let message = "`subject.scope` and `beyond subject` contradict each other";
+                        self.wrong_value(beyond, message);
+                    }
                     self.subject_has_scope(&value.span, issuers);
                     continue;
                 }
@@ -245,6 +390,18 @@ impl Checker<'_> {
             ceiling = Some(
                 ceiling.map_or_else(|| listed.clone(), |earlier| earlier.intersection(&listed)),
             );
+        }
+        match (&parameter.beyond, &ceiling) {
+            (Some(beyond), None) => {
+                let message = "`beyond subject` without a list would grant whatever is asked for";
+                let problem = Diagnostic::error("E0609", message).at(beyond);
+                self.report(problem.help("say what: `requested & [\"…\"] beyond subject`"));
+            }
+            (Some(beyond), Some(_)) => {
+                let message = "this rule grants scope that the subject's token does not have";
+                self.report(Diagnostic::warning("E0407", message).at(beyond));
+            }
+            (None, _) => {}
         }
         ceiling
     }
@@ -312,7 +469,7 @@ impl Checker<'_> {
     fn template_parameter(
         &mut self,
         parameter: &ast::Parameter,
-        issuers: &[usize],
+        scope: Scope<'_>,
         when: Option<&Condition>,
     ) -> Option<Template> {
         let [value] = parameter.values.as_slice() else {
@@ -320,11 +477,15 @@ impl Checker<'_> {
             return None;
         };
         let pieces = match &value.value {
-            Value::Path(path) => vec![self.piece(path, &value.span, issuers, when)?],
+            Value::Path(path) => vec![self.piece(path, &value.span, scope, Some(when))?],
             Value::Literal(Literal::String(text)) => {
-                self.template(text, &value.span, issuers, when)?
+                self.template(text, &value.span, scope, Some(when))?
             }
-            Value::Literal(_) | Value::List(_) | Value::AtMost(_) | Value::ListName(_) | Value::Map(_) => {
+            Value::Literal(_)
+            | Value::List(_)
+            | Value::AtMost(_)
+            | Value::ListName(_)
+            | Value::Map(_) => {
                 self.wrong_value(
                     &value.span,
                     "this parameter takes an attribute or text with `${attribute}` in it",
@@ -335,6 +496,12 @@ impl Checker<'_> {
         if pieces.is_empty() {
             self.wrong_value(&value.span, "this parameter must not be empty");
         }
+        self.apart(&pieces, &value.span);
+        Some(Template(pieces))
+    }
+
+    /// Attributes in a template need text between them.
+    fn apart(&mut self, pieces: &[Piece], span: &Span) {
         let adjacent = pieces
             .windows(2)
             .any(|w| matches!(w, [Piece::Attribute(_), Piece::Attribute(_)]));
@@ -342,19 +509,20 @@ impl Checker<'_> {
             let message = "two attributes stand side by side: nothing would tell them apart";
             self.report(
                 Diagnostic::error("E0603", message)
-                    .at(&value.span)
+                    .at(span)
                     .help("put a separator between them"),
             );
         }
-        Some(Template(pieces))
     }
 
+    /// `when` is the rule's condition where an attribute that may be absent must be guarded; without it,
+    /// a value whose attribute is absent is left out.
     fn template(
         &mut self,
         text: &str,
         span: &Span,
-        issuers: &[usize],
-        when: Option<&Condition>,
+        scope: Scope<'_>,
+        when: Option<Option<&Condition>>,
     ) -> Option<Vec<Piece>> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -364,7 +532,7 @@ impl Checker<'_> {
                 return None;
             };
             self.plain_text(before, span, &mut pieces);
-            pieces.push(self.piece(path, span, issuers, when)?);
+            pieces.push(self.piece(path, span, scope, when)?);
             rest = tail;
         }
         self.plain_text(rest, span, &mut pieces);
@@ -387,15 +555,15 @@ impl Checker<'_> {
         &mut self,
         path: &str,
         span: &Span,
-        issuers: &[usize],
-        when: Option<&Condition>,
+        scope: Scope<'_>,
+        when: Option<Option<&Condition>>,
     ) -> Option<Piece> {
         let text = Text {
             value: Arc::from(path),
             span: span.clone(),
         };
-        let resolved = self.resolve(&text, issuers)?;
-        if resolved.ty.is_set() || resolved.ty == Type::Bool {
+        let resolved = self.resolve(&text, scope)?;
+        if resolved.ty.is_set() || matches!(resolved.ty, Type::Bool | Type::Hops) {
             self.wrong_value(
                 span,
                 &format!(
@@ -404,7 +572,8 @@ impl Checker<'_> {
                 ),
             );
         }
-        if resolved.optional && !when.is_some_and(|condition| guards(condition, path)) {
+        let guarded = |when: Option<&Condition>| when.is_some_and(|when| guards(when, path));
+        if resolved.optional && when.is_some_and(|when| !guarded(when)) {
             let message = format!("`{path}` may be absent, and then this parameter has no value");
             let help = format!("add `when present {path}` to the rule");
             self.report(Diagnostic::error("E0312", message).at(span).help(help));

@@ -12,7 +12,7 @@ use crate::oauth::response::{Fact, IssuedToken};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::ResourceRegistry;
 use crate::oauth::token_type::TokenType;
-use crate::policy::rule::{Outcome, Piece, Template, UseRule};
+use crate::policy::rule::{Outcome, ParameterValue, Piece, Template, UseRule};
 use crate::policy::schema::{AttributeRef, Value};
 
 /// The most that may be issued.
@@ -31,7 +31,11 @@ pub struct Allowance {
 }
 
 /// The values of a processor's own parameters.
-pub type Parameters = BTreeMap<&'static str, String>;
+pub type Parameters = BTreeMap<&'static str, serde_json::Value>;
+
+/// A value holds the character that stands behind it in its template, so that two different requests
+/// could get the same text.
+struct Collision;
 
 impl Template {
     /// The attributes in it.
@@ -42,54 +46,103 @@ impl Template {
         })
     }
 
-    /// The text in one context; `None` when an attribute is absent, or its value holds the character
-    /// that stands behind it, so that two different requests could get the same text.
-    fn render(&self, context: &ExchangeContext) -> Option<String> {
+    /// The text in one context; `None` when an attribute is absent.
+    fn render(&self, context: &ExchangeContext) -> Result<Option<String>, Collision> {
         let mut out = String::new();
         for (index, piece) in self.0.iter().enumerate() {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Attribute(attribute) => {
-                    let value = match attribute.get(context)? {
-                        Value::Text(text) => text.to_owned(),
-                        Value::Uri(uri) => uri.raw().to_owned(),
-                        Value::Int(number) => number.to_string(),
-                        Value::Bool(_) | Value::Set(_) | Value::Uris(_) => return None,
+                    let value = match attribute.get(context) {
+                        Some(Value::Text(text)) => text.to_owned(),
+                        Some(Value::Uri(uri)) => uri.raw().to_owned(),
+                        Some(Value::Int(number)) => number.to_string(),
+                        Some(Value::Ip(ip)) => ip.to_string(),
+                        Some(
+                            Value::Bool(_) | Value::Set(_) | Value::Uris(_) | Value::Hops(_),
+                        )
+                        | None => return Ok(None),
                     };
                     if let Some(Piece::Text(next)) = self.0.get(index + 1)
                         && next.chars().next().is_some_and(|c| value.contains(c))
                     {
-                        return None;
+                        return Err(Collision);
                     }
                     out.push_str(&value);
                 }
             }
         }
-        Some(out)
+        Ok(Some(out))
+    }
+
+    /// Text that is the same for equal templates and for no others.
+    fn identity(&self) -> Vec<String> {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => format!("{text:?}"),
+            Piece::Attribute(attribute) => attribute.path(),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+impl ParameterValue {
+    /// The value in one context; `None` when an attribute that it needs is absent.
+    fn render(&self, context: &ExchangeContext) -> Result<Option<serde_json::Value>, Collision> {
+        Ok(match self {
+            Self::Text(template) => template.render(context)?.map(Into::into),
+            Self::Attribute(attribute) => attribute.get(context).map(Value::to_json),
+            Self::Int(number) => Some((*number).into()),
+            Self::Bool(truth) => Some((*truth).into()),
+            Self::Strings(texts) => {
+                Some(texts.iter().map(|text| serde_json::Value::from(&**text)).collect())
+            }
+            Self::Map(entries) => {
+                let mut object = serde_json::Map::new();
+                for (name, value) in entries {
+                    if let Some(value) = value.render(context)? {
+                        object.insert(name.to_string(), value);
+                    }
+                }
+                Some(object.into())
+            }
+        })
+    }
+
+    /// Text that is the same for equal values and for no others.
+    fn identity(&self) -> String {
+        match self {
+            Self::Text(template) => format!("text {:?}", template.identity()),
+            Self::Attribute(attribute) => format!("attribute {}", attribute.path()),
+            Self::Int(number) => format!("int {number}"),
+            Self::Bool(truth) => format!("bool {truth}"),
+            Self::Strings(texts) => format!("strings {texts:?}"),
+            Self::Map(entries) => {
+                let entries: BTreeMap<&str, String> = entries
+                    .iter()
+                    .map(|(name, value)| (&**name, value.identity()))
+                    .collect();
+                format!("map {entries:?}")
+            }
+        }
     }
 }
 
 impl<P: std::fmt::Debug> Outcome<P> {
     /// Text that is the same for equal outcomes and for no others.
     pub(in crate::policy) fn identity(&self) -> String {
-        let parameters: Vec<String> = self
+        let parameters: BTreeMap<&str, String> = self
             .parameters
             .iter()
-            .map(|(name, template)| {
-                let pieces: Vec<String> = template
-                    .0
-                    .iter()
-                    .map(|piece| match piece {
-                        Piece::Text(text) => format!("{text:?}"),
-                        Piece::Attribute(attribute) => attribute.path(),
-                    })
-                    .collect();
-                format!("{name}={pieces:?}")
-            })
+            .map(|(name, value)| (*name, value.identity()))
             .collect();
         format!(
-            "{:?} {:?} {:?} {:?} {} {parameters:?}",
-            self.processor, self.issue, self.audience, self.scope_ceiling, self.lifetime
+            "{:?} {:?} {:?} {:?} {} {} {parameters:?}",
+            self.processor,
+            self.issue,
+            self.audience,
+            self.scope_ceiling,
+            self.beyond_subject,
+            self.lifetime
         )
     }
 }
@@ -109,16 +162,19 @@ pub(super) fn permit<'a, P>(
     };
     let outcome = &rule.outcome;
     let mut parameters = Parameters::new();
-    for (name, template) in &outcome.parameters {
-        let text = template
+    for (name, value) in &outcome.parameters {
+        let value = value
             .render(context)
+            .ok()
+            .flatten()
             .ok_or_else(|| refuse(ErrorCode::InvalidRequest, Reason::Template(name)))?;
-        parameters.insert(name, text);
+        parameters.insert(name, value);
     }
     let subject = match parameters.get("sub") {
-        Some(text) => text
-            .parse()
-            .map_err(|_| refuse(ErrorCode::InvalidRequest, Reason::Template("sub")))?,
+        Some(value) => value
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| refuse(ErrorCode::InvalidRequest, Reason::Template("sub")))?,
         None => context.subject.subject.clone(),
     };
     let audience = audience_of(outcome, context, resources);
@@ -148,14 +204,15 @@ pub(super) fn permit<'a, P>(
     Ok(Permit {
         rule: &rule.id,
         span: &rule.span,
+        beyond_subject: outcome.beyond_subject,
         allowance,
         parameters,
         context,
     })
 }
 
-/// Effective scope ∩ the subject's ∩ the rule's ceiling ∩ what every target offers. A token without
-/// scope of an issuer that has scopes grants none; an issuer without scopes (`scope: none`) has nothing
+/// Effective scope ∩ the subject's (unless `beyond subject`, which needs a ceiling) ∩ the rule's ceiling ∩
+/// what every target offers. A token without scope of an issuer that has scopes grants none; an issuer without scopes (`scope: none`) has nothing
 /// to bound with, its rules have a ceiling instead (E0608).
 fn granted_scope<P>(
     outcome: &Outcome<P>,
@@ -164,7 +221,7 @@ fn granted_scope<P>(
     resources: &ResourceRegistry,
 ) -> Scopes {
     let mut scope = context.scope.clone();
-    if context.subject.has_scope {
+    if context.subject.has_scope && !outcome.beyond_subject {
         scope = context
             .subject
             .scope

@@ -36,6 +36,7 @@ impl<'a, P> Decision<'a, P> {
 pub struct Permit<'a> {
     pub(super) rule: &'a RuleId,
     pub(super) span: &'a Span,
+    pub(super) beyond_subject: bool,
     pub(super) allowance: Allowance,
     pub(super) parameters: Parameters,
     pub(super) context: &'a ExchangeContext,
@@ -52,6 +53,12 @@ impl<'a> Permit<'a> {
     #[must_use]
     pub fn span(&self) -> &'a Span {
         self.span
+    }
+
+    /// Whether the rule grants past the subject's own scope (`beyond subject`).
+    #[must_use]
+    pub fn beyond_subject(&self) -> bool {
+        self.beyond_subject
     }
 
     /// The most that may be issued.

@@ -1,9 +1,11 @@
 //! Matching: total, two-valued, no errors, nothing whose order an author could see.
 
+use std::collections::BTreeSet;
+
 use super::PolicySet;
 use super::allowance::permit;
 use super::decision::{Decision, Denial, Reason, Stage};
-use crate::context::ExchangeContext;
+use crate::context::{ExchangeContext, Hop};
 use crate::oauth::error::ErrorCode;
 use crate::oauth::id::RuleId;
 use crate::oauth::token_type::TokenType;
@@ -32,13 +34,18 @@ impl<P> PolicySet<P> {
             });
         }
         let mut furthest = Stage::Client;
-        let mut matching: Vec<&UseRule<P>> = Vec::new();
-        for rule in &self.rules {
+        let mut matching: Vec<usize> = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
             match first_failure(rule, context) {
-                None => matching.push(rule),
+                None => matching.push(index),
                 Some(stage) => furthest = furthest.max(stage),
             }
         }
+        let matching: Vec<&UseRule<P>> = self
+            .not_overridden(matching)
+            .into_iter()
+            .filter_map(|index| self.rules.get(index))
+            .collect();
         let Some(first) = matching.first() else {
             return Decision::Deny(Denial {
                 code: furthest.code(),
@@ -69,6 +76,25 @@ impl<P> PolicySet<P> {
             Ok(permit) => Decision::Permit(&first.outcome.processor, permit),
             Err(denial) => Decision::Deny(denial),
         }
+    }
+}
+
+impl<P> PolicySet<P> {
+    /// The matching rules without those that another of them overrides, at once or by way of others.
+    pub(super) fn not_overridden(&self, mut matching: Vec<usize>) -> Vec<usize> {
+        let mut beaten: BTreeSet<usize> = BTreeSet::new();
+        for rule in &matching {
+            let mut open: Vec<usize> = vec![*rule];
+            while let Some(next) = open.pop() {
+                for below in self.overrides.get(&next).into_iter().flatten() {
+                    if beaten.insert(*below) {
+                        open.push(*below);
+                    }
+                }
+            }
+        }
+        matching.retain(|rule| !beaten.contains(rule));
+        matching
     }
 }
 
@@ -223,56 +249,89 @@ fn audience_matches(matcher: &AudienceMatch, name: &str) -> bool {
 
 /// Whether a condition holds.
 pub(super) fn holds(condition: &Condition, context: &ExchangeContext) -> bool {
+    holds_of(condition, context, None)
+}
+
+/// The same where a quantifier looks at an actor.
+fn holds_of<'a>(condition: &Condition, context: &'a ExchangeContext, it: Option<&'a Hop>) -> bool {
     match condition {
-        Condition::All(parts) => parts.iter().all(|part| holds(part, context)),
-        Condition::Any(parts) => parts.iter().any(|part| holds(part, context)),
-        Condition::Atom(atom) => atom_holds(atom, context),
+        Condition::All(parts) => parts.iter().all(|part| holds_of(part, context, it)),
+        Condition::Any(parts) => parts.iter().any(|part| holds_of(part, context, it)),
+        Condition::Atom(atom) => {
+            let left = value(&atom.left, context, it);
+            left.is_some_and(|left| test_holds(&atom.test, left, context)) != atom.negated
+        }
     }
 }
 
 /// Whether a test holds. Absent makes it false, and then its complement true.
 pub(super) fn atom_holds(atom: &Atom, context: &ExchangeContext) -> bool {
-    let positive =
-        value(&atom.left, context).is_some_and(|left| test_holds(&atom.test, left, context));
-    positive != atom.negated
+    let left = value(&atom.left, context, None);
+    left.is_some_and(|left| test_holds(&atom.test, left, context)) != atom.negated
 }
 
 /// The value that a test sees: the attribute's, else the default.
-pub(super) fn value<'a>(operand: &'a Operand, context: &'a ExchangeContext) -> Option<Value<'a>> {
-    operand
-        .attribute
-        .get(context)
-        .or_else(|| operand.default.as_ref().map(constant))
-}
-
-fn constant(constant: &Constant) -> Value<'_> {
-    match constant {
-        Constant::Text(text) => Value::Text(text),
-        Constant::Int(number) => Value::Int(*number),
-        Constant::Bool(truth) => Value::Bool(*truth),
-        Constant::Uri(uri) => Value::Uri(uri),
-    }
+fn value<'a>(
+    operand: &'a Operand,
+    context: &'a ExchangeContext,
+    it: Option<&'a Hop>,
+) -> Option<Value<'a>> {
+    let default = || operand.default.as_ref().map(Constant::value);
+    operand.attribute.get_of(context, it).or_else(default)
 }
 
 fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
     match test {
         Test::Present => true,
-        Test::Equals(wanted) => left == constant(wanted),
-        Test::In(wanted) => wanted.iter().any(|wanted| left == constant(wanted)),
-        Test::EqualsAttribute(other) => value(other, context).is_some_and(|other| left == other),
+        Test::Equals(wanted) => left == wanted.value(),
+        Test::In(wanted) => wanted.contains(left),
+        Test::Compare(comparison, limit) => {
+            matches!(left, Value::Int(number) if comparison.holds(number, *limit))
+        }
+        Test::Prefixes(prefixes) => {
+            matches!(left, Value::Ip(ip) if prefixes.iter().any(|prefix| prefix.contains(&ip)))
+        }
+        Test::Hours(hours) => matches!(left, Value::Int(instant) if hours.contains(instant)),
+        Test::EqualsAttribute(other) => {
+            value(other, context, None).is_some_and(|other| left == other)
+        }
         Test::InAttribute(set) => set.get(context).is_some_and(|set| has(set, left)),
         Test::Like(glob) => matches!(left, Value::Text(text) if glob.matches(text)),
         Test::LikeUri(pattern) => matches!(left, Value::Uri(uri) if pattern.matches(uri)),
         Test::Under(patterns) => {
             matches!(left, Value::Uri(uri) if patterns.iter().any(|p| p.matches(uri)))
         }
-        Test::Has(wanted) => has(left, constant(wanted)),
-        Test::HasAttribute(other) => value(other, context).is_some_and(|other| has(left, other)),
-        Test::Only(allowed) => !is_empty(left) && all_in(left, allowed),
-        Test::SetEquals(wanted) => {
-            wanted.iter().all(|w| has(left, constant(w))) && all_in(left, wanted)
+        Test::Has(wanted) => has(left, wanted.value()),
+        Test::HasAttribute(other) => {
+            value(other, context, None).is_some_and(|other| has(left, other))
         }
+        Test::HasAny(wanted) => members(left).any(|member| wanted.contains(member)),
+        Test::HasAll(wanted) => wanted.iter().all(|wanted| has(left, wanted.value())),
+        Test::Only(allowed) => every(members(left), |member| allowed.contains(member)),
+        Test::SetEquals(wanted) => {
+            wanted.iter().all(|wanted| has(left, wanted.value()))
+                && members(left).all(|member| wanted.contains(member))
+        }
+        Test::Count(comparison, limit) => {
+            i64::try_from(members(left).count()).is_ok_and(|count| comparison.holds(count, *limit))
+        }
+        Test::AnyMember(inner) => members(left)
+            .any(|member| test_holds(&inner.test, member, context) != inner.negated),
+        Test::EveryMember(inner) => every(members(left), |member| {
+            test_holds(&inner.test, member, context) != inner.negated
+        }),
+        Test::AnyHop(condition) => {
+            hops(left).iter().any(|hop| holds_of(condition, context, Some(hop)))
+        }
+        Test::EveryHop(condition) => every(hops(left).iter(), |hop| {
+            holds_of(condition, context, Some(hop))
+        }),
     }
+}
+
+/// Whether there is one, and all pass: a quantifier is never vacuous.
+fn every<T>(mut items: impl Iterator<Item = T>, passes: impl Fn(T) -> bool) -> bool {
+    items.next().is_some_and(&passes) && items.all(passes)
 }
 
 fn has(set: Value<'_>, element: Value<'_>) -> bool {
@@ -283,23 +342,26 @@ fn has(set: Value<'_>, element: Value<'_>) -> bool {
     }
 }
 
-fn is_empty(set: Value<'_>) -> bool {
-    match set {
-        Value::Set(set) => set.is_empty(),
-        Value::Uris(uris) => uris.is_empty(),
-        _ => true,
-    }
+/// The members of a set, each once.
+fn members(set: Value<'_>) -> impl Iterator<Item = Value<'_>> {
+    let (texts, uris) = match set {
+        Value::Set(set) => (Some(set), [].as_slice()),
+        Value::Uris(uris) => (None, uris),
+        _ => (None, [].as_slice()),
+    };
+    let texts = texts.into_iter().flatten().map(|text| Value::Text(text));
+    let uris = uris
+        .iter()
+        .enumerate()
+        .filter(|(index, uri)| !uris.iter().take(*index).any(|earlier| earlier == *uri))
+        .map(|(_, uri)| Value::Uri(uri));
+    texts.chain(uris)
 }
 
-fn all_in(set: Value<'_>, allowed: &[Constant]) -> bool {
-    match set {
-        Value::Set(set) => set
-            .iter()
-            .all(|text| allowed.iter().any(|a| constant(a) == Value::Text(text))),
-        Value::Uris(uris) => uris
-            .iter()
-            .all(|uri| allowed.iter().any(|a| constant(a) == Value::Uri(uri))),
-        _ => false,
+fn hops(list: Value<'_>) -> &[Hop] {
+    match list {
+        Value::Hops(hops) => hops,
+        _ => &[],
     }
 }
 

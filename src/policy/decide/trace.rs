@@ -1,6 +1,8 @@
 //! Why, and why not: every rule against one context, clause by clause, with the same functions that
 //! decide.
 
+use std::sync::Arc;
+
 use super::PolicySet;
 use super::evaluate::{
     atom_holds, attributes, by_matches, deny_matches, deny_to_matches, first_failure, from_matches,
@@ -28,8 +30,12 @@ pub struct RuleTrace {
     pub span: Span,
     /// Whether it is a deny.
     pub deny: bool,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
     /// Whether it matches.
     pub matched: bool,
+    /// Whether it matches, and another rule that matches overrides it.
+    pub overridden: bool,
     /// Its clauses and conditions.
     pub lines: Vec<TraceLine>,
     /// How many of its clauses do not hold.
@@ -74,16 +80,28 @@ impl<P> PolicySet<P> {
         let denies = self.denies.iter().map(|deny| {
             let mut lines = header_lines(&deny.headers, &deny.span, true, context);
             condition_lines(&deny.when, 0, context, &mut lines);
-            RuleTrace::new(
-                deny.id.clone(),
-                deny.span.clone(),
-                true,
-                deny_matches(deny, context),
+            RuleTrace {
+                id: deny.id.clone(),
+                span: deny.span.clone(),
+                deny: true,
+                doc: deny.doc.clone(),
+                matched: deny_matches(deny, context),
+                overridden: false,
+                misses: misses(&lines),
                 lines,
-                0,
-            )
+                progress: 0,
+            }
         });
-        let rules = self.rules.iter().map(|rule| {
+        let failures: Vec<_> = self
+            .rules
+            .iter()
+            .map(|rule| first_failure(rule, context))
+            .collect();
+        let matching = failures.iter().enumerate();
+        let matching = matching.filter(|(_, failure)| failure.is_none());
+        let left = self.not_overridden(matching.map(|(index, _)| index).collect());
+        let rules = self.rules.iter().zip(failures).enumerate();
+        let rules = rules.map(|(index, (rule, failure))| {
             let mut lines = header_lines(&rule.headers, &rule.span, false, context);
             if !rule.outcome.carries_scope {
                 let holds = scope_is_carried(rule, context);
@@ -91,16 +109,17 @@ impl<P> PolicySet<P> {
             }
             condition_lines(&rule.scope_when, 0, context, &mut lines);
             condition_lines(&rule.when, 0, context, &mut lines);
-            let failure = first_failure(rule, context);
-            let progress = failure.map_or(usize::MAX, |stage| stage as usize);
-            RuleTrace::new(
-                rule.id.clone(),
-                rule.span.clone(),
-                false,
-                failure.is_none(),
+            RuleTrace {
+                id: rule.id.clone(),
+                span: rule.span.clone(),
+                deny: false,
+                doc: rule.doc.clone(),
+                matched: failure.is_none(),
+                overridden: failure.is_none() && !left.contains(&index),
+                misses: misses(&lines),
                 lines,
-                progress,
-            )
+                progress: failure.map_or(usize::MAX, |stage| stage as usize),
+            }
         });
         Trace {
             rules: denies.chain(rules).collect(),
@@ -108,29 +127,10 @@ impl<P> PolicySet<P> {
     }
 }
 
-impl RuleTrace {
-    fn new(
-        id: RuleId,
-        span: Span,
-        deny: bool,
-        matched: bool,
-        lines: Vec<TraceLine>,
-        progress: usize,
-    ) -> Self {
-        let misses = lines
-            .iter()
-            .filter(|line| line.depth == 0 && !line.holds)
-            .count();
-        Self {
-            id,
-            span,
-            deny,
-            matched,
-            lines,
-            misses,
-            progress,
-        }
-    }
+/// How many clauses do not hold.
+fn misses(lines: &[TraceLine]) -> usize {
+    let missed = |line: &&TraceLine| line.depth == 0 && !line.holds;
+    lines.iter().filter(missed).count()
 }
 
 impl TraceLine {

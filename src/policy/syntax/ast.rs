@@ -327,17 +327,6 @@ pub struct IssuerRef {
     pub token_type: Option<Text>,
 }
 
-impl Strings {
-    /// temporary
-    #[must_use]
-    pub fn written(&self) -> &[Text] {
-        match self {
-            Self::Written(texts) => texts,
-            Self::List(_) => &[],
-        }
-    }
-}
-
 /// How strings are compared in a header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Matcher {
