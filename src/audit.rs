@@ -166,8 +166,15 @@ impl Record {
         let shown = Shown(&realm.redact);
         let place = |id: &crate::oauth::id::RuleId| RuleRecord {
             id: id.to_string(),
-            at: realm.places.get(id).map(|place| place.at.clone()).unwrap_or_default(),
-            doc: realm.places.get(id).and_then(|place| Some(place.doc.as_ref()?.to_string())),
+            at: realm
+                .places
+                .get(id)
+                .map(|place| place.at.clone())
+                .unwrap_or_default(),
+            doc: realm
+                .places
+                .get(id)
+                .and_then(|place| Some(place.doc.as_ref()?.to_string())),
         };
         let mut record = Self {
             time,

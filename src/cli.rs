@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod make;
 mod serve;
+mod test;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Say everything that is wrong with a configuration directory.
     Check(check::Check),
+    /// Run the tests that stand in the policies.
+    Test(test::Test),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
@@ -73,6 +76,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let code = match arguments.verb {
         Verb::Serve(verb) => serve::run(&verb),
         Verb::Check(verb) => check::run(&verb),
+        Verb::Test(verb) => test::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub use source::Sources;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText};
+use crate::policy::trial;
 use crate::section;
 use crate::services::Services;
 use crate::snapshot::Snapshot;
@@ -38,13 +39,43 @@ pub struct LoadError {
     pub hash: String,
 }
 
-/// Loads a directory.
+/// Loads a directory, and runs the tests of its policies.
 ///
 /// `current` gives what must outlive a reload: ephemeral keys.
 ///
 /// # Errors
-/// Every problem of the load, none twice.
+/// Every problem of the load, none twice; every test that failed.
 pub fn load(
+    dir: &Path,
+    services: &Services,
+    current: Option<&Snapshot>,
+) -> Result<Snapshot, Box<LoadError>> {
+    let mut snapshot = untested(dir, services, current)?;
+    let mut problems = Diagnostics::default();
+    for trial in std::mem::take(&mut snapshot.realm.trials) {
+        let set = &snapshot.realm.policies;
+        let verdict = trial.run(set, &snapshot.sources, |processor| processor.id.to_string());
+        if !verdict.passed() {
+            problems.push(trial::failure(&trial, &verdict));
+        }
+    }
+    if !problems.has_errors() {
+        return Ok(snapshot);
+    }
+    problems.extend(snapshot.warnings);
+    Err(Box::new(LoadError {
+        diagnostics: problems,
+        sources: snapshot.sources,
+        files: snapshot.files,
+        hash: snapshot.hash,
+    }))
+}
+
+/// Loads a directory, its tests ready to run: for those who want to see every one.
+///
+/// # Errors
+/// Every problem of the load, none twice.
+pub fn untested(
     dir: &Path,
     services: &Services,
     current: Option<&Snapshot>,

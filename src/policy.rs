@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod rule;
 pub mod schema;
 pub mod syntax;
+pub mod trial;
 
 pub use check::check;
 pub use decide::{Decision, Denial, Permit, PolicySet};

@@ -13,6 +13,7 @@ use crate::oauth::NumericDate;
 use crate::oauth::id::{Issuer, RuleId};
 use crate::policy::PolicySet;
 use crate::policy::schema::Schema;
+use crate::policy::trial::Trial;
 use crate::provider::{Processor, ProcessorSet};
 use crate::swap::Swap;
 use crate::token::IssuerSet;
@@ -42,6 +43,8 @@ pub struct Realm {
     pub policies: PolicySet<Arc<Processor>>,
     /// Where each rule stands, as `file:line`.
     pub places: BTreeMap<RuleId, RulePlace>,
+    /// The tests of the policies; they have passed, where they had to.
+    pub trials: Vec<Trial>,
     /// What policies may name, for `explain`.
     pub schema: Schema,
     /// The metadata document.

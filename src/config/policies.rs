@@ -8,6 +8,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::sha256;
 use crate::policy::schema::Schema;
 use crate::policy::syntax::ast::File;
+use crate::policy::trial::{self, Trial};
 use crate::policy::{self, PolicySet};
 use crate::provider::{Processor, ProcessorSet};
 use crate::section::Section;
@@ -114,18 +115,22 @@ fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics)
     }
 }
 
+/// Rules that select processors, and the tests that stand beside them.
+pub(super) type Compiled = (PolicySet<Arc<Processor>>, Vec<Trial>);
+
 /// Checks the files and replaces the processors' names with the processors.
 pub(super) fn compile(
     files: &[File],
     schema: &Schema,
     processors: &ProcessorSet,
     problems: &mut Diagnostics,
-) -> Option<PolicySet<Arc<Processor>>> {
+) -> Option<Compiled> {
+    let trials = trial::prepare(files, schema).map_err(|found| problems.extend(found));
     match policy::check(files, schema) {
         Ok((set, warnings)) => {
             problems.extend(warnings);
             match set.resolve(|id| processors.get(id).cloned()) {
-                Ok(set) => Some(set),
+                Ok(set) => Some((set, trials.ok()?)),
                 Err(missing) => {
                     for id in missing {
                         problems.push(Diagnostic::error(

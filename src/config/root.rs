@@ -121,7 +121,7 @@ fn realm(
         return None;
     }
     redactable(&redact, &schema, problems);
-    let policies = policies::compile(&files, &schema, &processors, problems)?;
+    let (policies, trials) = policies::compile(&files, &schema, &processors, problems)?;
     let (issuer, uri, keys, (issuers, _)) = (id?, uri?, keys?, issuers?);
     let metadata = metadata(&issuer, &uri, &token_path, &clients);
     let text = sources.source_text();
@@ -148,6 +148,7 @@ fn realm(
         ephemeral: ephemeral?,
         processors,
         policies,
+        trials,
         schema,
         metadata,
         token_path,

@@ -14,11 +14,11 @@ use super::rule::{Condition, DenyRule, Headers, TargetsMatch, UseRule};
 use super::schema::{
     ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, FIELDS, LATER, Schema, Type,
 };
-use modules::Modules;
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::oauth::error::{ErrorCode, is_description};
 use crate::oauth::id::{ProcessorId, RuleId};
+use modules::Modules;
 
 /// The most tests that one rule may have when its defs are written out, and the most of all rules.
 const MAX_TESTS: usize = 10_000;
@@ -37,6 +37,7 @@ pub fn check(
         modules: Modules::default(),
         module: 0,
         expanding: Vec::new(),
+        item: None,
         tests: 0,
         tests_in_all: 0,
         problems: Diagnostics::default(),
@@ -47,6 +48,7 @@ pub fn check(
     for (index, file) in files.iter().enumerate() {
         for item in file.rules() {
             checker.module = index;
+            checker.item = Some(&item.name.span);
             match item.kind {
                 ItemKind::Rule => rules.extend(checker.rule(&file.module, item)),
                 ItemKind::Deny => denies.extend(checker.deny(&file.module, item)),
@@ -71,10 +73,10 @@ pub fn check(
     ))
 }
 
-/// The nodes of a graph that lie on a circle, the first of each circle only.
-fn in_circles(below: &[Vec<usize>]) -> Vec<usize> {
-    // What is left when everything that leads nowhere, or that nothing leads to, is taken away.
-    let mut firsts = Vec::new();
+/// The edges of a graph that close a circle, when it is walked in order.
+fn circles(below: &[Vec<usize>]) -> Vec<(usize, usize)> {
+    let mut closing = Vec::new();
+    // Not seen yet, on the way to the node at hand, done.
     let mut state = vec![0_u8; below.len()];
     for start in 0..below.len() {
         let mut path: Vec<(usize, usize)> = vec![(start, 0)];
@@ -100,15 +102,13 @@ fn in_circles(below: &[Vec<usize>]) -> Vec<usize> {
                         path.push((*to, 0));
                     }
                     // On the way that led here.
-                    Some(1) => firsts.push(*to),
+                    Some(1) => closing.push((node, *to)),
                     _ => {}
                 },
             }
         }
     }
-    firsts.sort_unstable();
-    firsts.dedup();
-    firsts
+    closing
 }
 
 /// Gives rules with equal outcomes equal numbers.
@@ -125,8 +125,10 @@ struct Checker<'a> {
     modules: Modules<'a>,
     /// The module whose names count.
     module: usize,
-    /// The defs that are being written out, by module and name.
-    expanding: Vec<(usize, &'a str)>,
+    /// The defs that are being written out, with their modules.
+    expanding: Vec<(usize, &'a ast::Def)>,
+    /// The name of the rule at hand.
+    item: Option<&'a Span>,
     /// How many tests the rule at hand has so far, and all rules.
     tests: usize,
     tests_in_all: usize,
@@ -357,22 +359,21 @@ impl<'a> Checker<'a> {
 
     /// What rules override must be rules, and no rule may override itself by way of others.
     fn overrides(&mut self, files: &'a [ast::File]) {
-        let mut places: HashMap<RuleId, (usize, &'a ast::Rule)> = HashMap::new();
+        let mut places: BTreeMap<RuleId, (usize, &'a ast::Rule)> = BTreeMap::new();
         let rules = || files.iter().flat_map(|f| f.rules().map(move |r| (f, r)));
         for (index, (file, rule)) in rules().enumerate() {
             places.insert(rule_id(&file.module, rule), (index, rule));
         }
         let mut below: Vec<Vec<usize>> = Vec::new();
-        let mut clauses: Vec<Option<&'a Span>> = Vec::new();
+        let mut clauses: Vec<Vec<(usize, &'a Span)>> = Vec::new();
         for (file, rule) in rules() {
             let mut mine = Vec::new();
             let mut seen: BTreeMap<RuleId, &Span> = BTreeMap::new();
-            let mut place = None;
+            let mut mine_at = Vec::new();
             for clause in &rule.clauses {
                 let Clause::Overrides(names) = &clause.value else {
                     continue;
                 };
-                place = Some(&clause.span);
                 for name in names {
                     let id = referenced(&file.module, &name.value);
                     if let Some(first) = seen.insert(id.clone(), &name.span) {
@@ -382,12 +383,16 @@ impl<'a> Checker<'a> {
                     }
                     match places.get(&id) {
                         Some((_, other)) if other.kind == ItemKind::Deny => {
-                            let message = format!("`{}` is a deny: nothing overrides it", name.value);
+                            let message =
+                                format!("`{}` is a deny: nothing overrides it", name.value);
                             let problem = Diagnostic::error("E0505", message).at(&name.span);
                             let help = "say the exception in the deny's own `when`";
                             self.report(problem.related(&other.name.span, "this deny").help(help));
                         }
-                        Some((index, _)) => mine.push(*index),
+                        Some((index, _)) => {
+                            mine.push(*index);
+                            mine_at.push((*index, &name.span));
+                        }
                         None => {
                             let message = format!("no rule is called `{id}`");
                             let here = format!("{}.", file.module.value);
@@ -406,11 +411,16 @@ impl<'a> Checker<'a> {
                 }
             }
             below.push(mine);
-            clauses.push(place);
+            clauses.push(mine_at);
         }
-        for index in in_circles(&below) {
-            if let Some(Some(span)) = clauses.get(index) {
-                let message = "these rules override each other in a circle: neither would win";
+        for (from, to) in circles(&below) {
+            let mut names = clauses.get(from).into_iter().flatten();
+            if let Some((_, span)) = names.find(|(index, _)| *index == to) {
+                let message = if from == to {
+                    "a rule cannot override itself"
+                } else {
+                    "these rules override each other in a circle: none would win"
+                };
                 self.report(Diagnostic::error("E0504", message).at(span));
             }
         }
@@ -454,7 +464,15 @@ impl<'a> Checker<'a> {
                     value: Arc::from(attribute.path()),
                     span: Span::new(&Arc::from(""), 0..0),
                 };
-                let resolved = self.lookup(&text, Scope { hop: false, ..scope }).ok()?;
+                let resolved = self
+                    .lookup(
+                        &text,
+                        Scope {
+                            hop: false,
+                            ..scope
+                        },
+                    )
+                    .ok()?;
                 (resolved.ty, resolved.optional)
             }
         };
@@ -472,7 +490,10 @@ impl<'a> Checker<'a> {
                 return Err(problem.suggest(text, known).into());
             };
             if !scope.hop {
-                let problem = wrong("E0204", format!("`{text}` means something in `where (…)` only"));
+                let problem = wrong(
+                    "E0204",
+                    format!("`{text}` means something in `where (…)` only"),
+                );
                 let help = "write `any subject.chain where (it.issuer == \"unknown\")`";
                 return Err(problem.help(help).into());
             }
@@ -485,7 +506,9 @@ impl<'a> Checker<'a> {
         }
         if scope.hop {
             let problem = wrong("E0208", format!("`{text}` cannot be tested in `where (…)`"));
-            return Err(problem.help("there, `it` is the actor: `it.issuer`, `it.sub`, `it.client_id`").into());
+            return Err(problem
+                .help("there, `it` is the actor: `it.issuer`, `it.sub`, `it.client_id`")
+                .into());
         }
         if let Some(attribute) = ATTRIBUTES.iter().find(|a| a.path == text) {
             let brings = attribute.needs == Capability::Core
@@ -518,7 +541,10 @@ impl<'a> Checker<'a> {
                 });
             }
             let known = self.schema.client_attributes.keys().map(|name| &**name);
-            let problem = wrong("E0204", format!("client attribute `{name}` is not declared"));
+            let problem = wrong(
+                "E0204",
+                format!("client attribute `{name}` is not declared"),
+            );
             let problem = problem.suggest(name, known);
             return Err(problem.help("declare it in `client_attributes:`").into());
         }
@@ -532,7 +558,9 @@ impl<'a> Checker<'a> {
             return Err(not_in_this_build(text, needs, &path.span).into());
         }
         let problem = wrong("E0204", format!("unknown attribute `{text}`"));
-        Err(problem.suggest(text, ATTRIBUTES.iter().map(|a| a.path)).into())
+        Err(problem
+            .suggest(text, ATTRIBUTES.iter().map(|a| a.path))
+            .into())
     }
 
     fn lookup_claim(
@@ -564,7 +592,9 @@ impl<'a> Checker<'a> {
             );
             let problem = Diagnostic::error("E0204", message).at(&path.span);
             let problem = problem.suggest(name, known);
-            return Err(problem.help("declare it under the issuer's `claims:`").into());
+            return Err(problem
+                .help("declare it under the issuer's `claims:`")
+                .into());
         };
         if let Some((other, (_, claim))) =
             declared.iter().find(|(_, (_, claim))| claim.ty != first.ty)

@@ -1,6 +1,7 @@
 //! The decision: exactly one outcome, or a refusal that says why.
 
 mod allowance;
+mod coverage;
 mod decision;
 mod evaluate;
 mod trace;
@@ -8,6 +9,7 @@ mod trace;
 use std::collections::{BTreeMap, HashMap};
 
 pub use allowance::{Allowance, ConfineError, Confined, Parameters};
+pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
 pub use trace::{RuleTrace, Trace, TraceLine};
 

@@ -44,19 +44,7 @@ pub fn explain<P>(
             (true, summary, outcome)
         }
         Decision::Deny(denial) => {
-            let why = match &denial.reason {
-                Reason::DeniedBy(rules) => format!("denied by {}", list(rules)),
-                Reason::Ambiguous(rules) => format!(
-                    "these rules match and select different outcomes: {}",
-                    list(rules)
-                ),
-                Reason::NoRule(stage) => format!("no rule is left at stage `{}`", stage.name()),
-                Reason::NothingGranted => "none of the requested scope may be granted".to_owned(),
-                Reason::SubjectExpires => "the subject token ends within a second".to_owned(),
-                Reason::Template(parameter) => {
-                    format!("the value for `{parameter}` is absent or holds its separator")
-                }
-            };
+            let why = why(&denial.reason);
             let summary = format!("REFUSE {}: {why}", denial.code.as_str());
             let outcome = json!({
                 "decision": "refuse",
@@ -74,6 +62,23 @@ pub fn explain<P>(
         summary,
         outcome,
         trace: set.trace(context),
+    }
+}
+
+/// A refusal's reason in words.
+pub(super) fn why(reason: &Reason) -> String {
+    match reason {
+        Reason::DeniedBy(rules) => format!("denied by {}", list(rules)),
+        Reason::Ambiguous(rules) => format!(
+            "these rules match and select different outcomes: {}",
+            list(rules)
+        ),
+        Reason::NoRule(stage) => format!("no rule is left at stage `{}`", stage.name()),
+        Reason::NothingGranted => "none of the requested scope may be granted".to_owned(),
+        Reason::SubjectExpires => "the subject token ends within a second".to_owned(),
+        Reason::Template(parameter) => {
+            format!("the value for `{parameter}` is absent or holds its separator")
+        }
     }
 }
 
@@ -157,6 +162,13 @@ impl Explanation {
             .collect();
         json!({ "outcome": self.outcome, "summary": self.summary, "nearest_miss": nearest, "rules": rules })
     }
+}
+
+/// A clause or condition with its mark and the values that it looked at.
+pub(super) fn line(line: &TraceLine, sources: &SourceText) -> String {
+    let mark = if line.holds { '✓' } else { '✗' };
+    let shown = format!("{mark} {}  {}", text(line, sources), values(line));
+    shown.trim_end().to_owned()
 }
 
 /// A line as it stands in the file, or its word; indented by its depth.

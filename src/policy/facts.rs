@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::schema::{
-    ATTRIBUTES, Attribute, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, IssuerSchema, Schema,
+    ATTRIBUTES, Attribute, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, IssuerSchema,
+    Schema,
 };
 use crate::context::{Attributes, ClientFacts, ExchangeContext, Hop, Party, RequestFacts};
 use crate::oauth::NumericDate;
@@ -107,9 +108,9 @@ pub fn assemble(
     let peer = reader.parsed("conn.ip").unwrap_or(NOWHERE);
     let id: Option<RequestId> = "explain".parse().ok();
     match (reader.problems.is_empty(), client, subject, id) {
-        (true, Some(client), Some(subject), Some(id)) => {
-            Ok(ExchangeContext::assemble(id, request, client, subject, peer, now))
-        }
+        (true, Some(client), Some(subject), Some(id)) => Ok(ExchangeContext::assemble(
+            id, request, client, subject, peer, now,
+        )),
         _ => Err(reader.problems),
     }
 }

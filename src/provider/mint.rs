@@ -49,11 +49,26 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
 /// Claims that follow from the decision, or that resource servers take rights from: not for a rule to
 /// write, since nothing would hold them against the permit.
 const OURS: &[&str] = &[
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", // RFC 7519 §4.1
-    "scope", "client_id", "act", "may_act", // RFC 8693 §4
-    "cnf", // RFC 7800 §3.1
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti", // RFC 7519 §4.1
+    "scope",
+    "client_id",
+    "act",
+    "may_act",               // RFC 8693 §4
+    "cnf",                   // RFC 7800 §3.1
     "authorization_details", // RFC 9396 §9.1
-    "azp", "scp", "sid", "events", "nonce", "at_hash", "c_hash",
+    "azp",
+    "scp",
+    "sid",
+    "events",
+    "nonce",
+    "at_hash",
+    "c_hash",
 ];
 
 #[derive(Debug)]

@@ -111,7 +111,12 @@ fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
     let grows = |path: String| {
         matches!(
             path.as_str(),
-            "resource" | "audience" | "scope" | "request.scope" | "subject.chain" | "subject.chain.depth"
+            "resource"
+                | "audience"
+                | "scope"
+                | "request.scope"
+                | "subject.chain"
+                | "subject.chain.depth"
         )
     };
     let left = grows(atom.left.attribute.path());

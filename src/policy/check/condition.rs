@@ -67,7 +67,8 @@ impl<'a> Checker<'a> {
     /// Checks a def that no rule uses, as far as that can be done.
     pub(super) fn def_alone(&mut self, def: &'a ast::Def, issuers: &[usize]) {
         self.tests = 0;
-        self.expanding.push((self.module, &def.name.value));
+        self.item = Some(&def.name.span);
+        self.expanding.push((self.module, def));
         let scope = Scope {
             issuers,
             kind: ItemKind::Deny,
@@ -122,19 +123,27 @@ impl<'a> Checker<'a> {
     /// Writes a def out where it is named, with the names of its own module.
     fn expand(&mut self, name: &Text, scope: Scope<'_>, negated: bool) -> Option<Condition> {
         let (module, def) = self.def(name)?;
-        let key = (module, &*def.name.value);
-        if self.expanding.contains(&key) {
-            let message = format!("`{}` is defined by way of itself", name.value);
-            self.report(Diagnostic::error("E0209", message).at(&name.span));
+        let same = |(of, other): &(usize, &ast::Def)| *of == module && std::ptr::eq(*other, def);
+        if let Some(begin) = self.expanding.iter().position(same) {
+            // One place for a circle, wherever it is entered.
+            let circle = self.expanding.iter().skip(begin).map(|(_, def)| *def);
+            if let Some(def) = circle.min_by_key(|def| &def.name.span) {
+                let message = format!("`{}` is defined by way of itself", def.name.value);
+                self.report(Diagnostic::error("E0209", message).at(&def.name.span));
+            }
             return None;
         }
         if self.expanding.len() == MAX_DEFS_DEEP {
             let message = format!("more than {MAX_DEFS_DEEP} defs name one another in a row");
-            self.report(Diagnostic::error("E0901", message).at(&name.span));
+            let problem = Diagnostic::error("E0901", message).at(&name.span);
+            self.report(match self.item {
+                Some(item) => problem.related(item, "named here, by way of others"),
+                None => problem,
+            });
             return None;
         }
         let here = std::mem::replace(&mut self.module, module);
-        self.expanding.push(key);
+        self.expanding.push((module, def));
         let condition = self.condition(&def.condition, scope, negated);
         self.expanding.pop();
         self.module = here;
@@ -153,7 +162,8 @@ impl<'a> Checker<'a> {
             let help = format!(
                 "a rule may have {MAX_TESTS}, all rules together {MAX_TESTS_IN_ALL}; a list holds thousands of values in one test"
             );
-            self.report(Diagnostic::error("E0901", message).at(span).help(help));
+            let place = self.item.unwrap_or(span);
+            self.report(Diagnostic::error("E0901", message).at(place).help(help));
         }
         None
     }
@@ -185,7 +195,11 @@ impl<'a> Checker<'a> {
             } => self.comparison(left, operator, right, span, scope),
             ast::Condition::Empty { path, .. } => {
                 let set = self.set(path, scope, "is empty")?;
-                Some((plain(set), Test::SetEquals(Constants::new(Vec::new())), false))
+                Some((
+                    plain(set),
+                    Test::SetEquals(Constants::new(Vec::new())),
+                    false,
+                ))
             }
             ast::Condition::Count {
                 path,
@@ -196,12 +210,16 @@ impl<'a> Checker<'a> {
                 let set = self.set(path, scope, "count")?;
                 let (positive, complement) = positive(operator.value);
                 let Some(comparison) = compared(positive) else {
-                    let problem =
-                        Diagnostic::error("E0208", "a count is compared with a number").at(&operator.span);
+                    let problem = Diagnostic::error("E0208", "a count is compared with a number")
+                        .at(&operator.span);
                     self.report(problem.help("write `==`, `!=`, `<`, `<=`, `>` or `>=`"));
                     return None;
                 };
-                Some((plain(set), Test::Count(comparison, number.value), complement))
+                Some((
+                    plain(set),
+                    Test::Count(comparison, number.value),
+                    complement,
+                ))
             }
             ast::Condition::Quantified {
                 quantifier,
@@ -287,7 +305,11 @@ impl<'a> Checker<'a> {
                     "E0208",
                     "the members of a set are compared with constants only",
                 );
-                self.report(problem.at(&path.span).help("for one of a set's members, write `SET has ATTRIBUTE`"));
+                self.report(
+                    problem
+                        .at(&path.span)
+                        .help("for one of a set's members, write `SET has ATTRIBUTE`"),
+                );
                 return None;
             }
             other => self.side(other, scope)?,
@@ -320,17 +342,26 @@ impl<'a> Checker<'a> {
         let found = jiff::tz::TimeZoneDatabase::bundled().get(&zone.value).ok();
         if found.is_none() {
             let message = format!("no time zone is called `{}`", zone.value);
-            wrong(&zone.span, &message, "names are those of the IANA database: `Europe/Zurich`, `UTC`".to_owned());
+            wrong(
+                &zone.span,
+                &message,
+                "names are those of the IANA database: `Europe/Zurich`, `UTC`".to_owned(),
+            );
         }
         if days.is_empty() && hours.is_none() {
-            wrong(span, "this says neither days nor hours, and would always hold", "add `mon..fri`, `08:00..18:00`, or both".to_owned());
+            wrong(
+                span,
+                "this says neither days nor hours, and would always hold",
+                "add `mon..fri`, `08:00..18:00`, or both".to_owned(),
+            );
             return None;
         }
         let mut week = [days.is_empty(); 7];
         for range in days {
             let (first, last) = range.value;
             if last < first {
-                let help = format!("write `{}..sun, mon..{}`", first.text(), last.text());
+                let week = Day::ALL.map(|day| day >= first || day <= last);
+                let help = format!("write `{}`", shown_days(&week));
                 wrong(&range.span, "the week begins on Monday", help);
             }
             for (day, on) in Day::ALL.into_iter().zip(&mut week) {
@@ -340,9 +371,15 @@ impl<'a> Checker<'a> {
         let (from, to) = hours.map_or((0, 24 * 60), |hours| hours.value);
         if let Some(hours) = hours.filter(|_| from >= to) {
             let (message, help) = if from == to {
-                ("these hours are empty", "the end is not part of it; a whole day is `00:00..24:00`".to_owned())
+                (
+                    "these hours are empty",
+                    "the end is not part of it; a whole day is `00:00..24:00`".to_owned(),
+                )
             } else {
-                ("hours do not go over midnight", over_midnight(&zone.value, days, from, to))
+                (
+                    "hours do not go over midnight",
+                    over_midnight(&zone.value, days, from, to),
+                )
             };
             wrong(&hours.span, message, help);
             return None;
@@ -516,7 +553,11 @@ impl<'a> Checker<'a> {
             (Operator::Under, Side::List(items)) if ty == Type::Uri => {
                 self.not_empty(&items, written)?;
                 self.list_of(&items, ty)?;
-                let patterns: Vec<_> = items.items.iter().map(|item| self.container(item)).collect();
+                let patterns: Vec<_> = items
+                    .items
+                    .iter()
+                    .map(|item| self.container(item))
+                    .collect();
                 Some(Test::Under(patterns.into_iter().collect::<Option<_>>()?))
             }
             (Operator::Has, Side::Literal(literal)) if ty.is_set() => {
@@ -532,10 +573,9 @@ impl<'a> Checker<'a> {
                     default,
                 }))
             }
-            (
-                Operator::Only | Operator::HasAnyOf | Operator::HasAllOf,
-                Side::List(items),
-            ) if ty.is_set() => {
+            (Operator::Only | Operator::HasAnyOf | Operator::HasAllOf, Side::List(items))
+                if ty.is_set() =>
+            {
                 self.not_empty(&items, written)?;
                 let constants = self.constants(&items, left)?;
                 Some(match operator {
@@ -564,9 +604,7 @@ impl<'a> Checker<'a> {
             Type::Uri => "URIs take `==`, `!=`, `in [..]`, `like \"…\"`, `under \"…\"`",
             Type::Int => "whole numbers take `==`, `!=`, `in [..]`, `<`, `<=`, `>`, `>=`",
             Type::Duration => "durations take `<`, `<=`, `>`, `>=`, `==`: `subject.auth_age <= 5m`",
-            Type::Instant => {
-                "instants take `<`, `<=`, `>`, `>=`: `now < 2026-12-01T00:00:00Z`"
-            }
+            Type::Instant => "instants take `<`, `<=`, `>`, `>=`: `now < 2026-12-01T00:00:00Z`",
             Type::Ip => "addresses take `in [\"10.0.0.0/8\"]`, `not in [..]`, `==`",
             Type::Hops => "lists of actors take `any LIST where (it.issuer == \"…\")`",
             Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
@@ -676,7 +714,8 @@ impl<'a> Checker<'a> {
         };
         let mapped = matches!(found.addr(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         if mapped {
-            let message = format!("`{text}` would hold for nothing: requests over IPv4 have IPv4 addresses");
+            let message =
+                format!("`{text}` would hold for nothing: requests over IPv4 have IPv4 addresses");
             self.report(problem(message).help("write the IPv4 prefix"));
             return None;
         }
@@ -728,9 +767,7 @@ impl<'a> Checker<'a> {
                 self.name(text, names, &literal.span).map(Constant::Text)
             }
             (Literal::String(text), Type::Uri) => self.uri(text, &literal.span).map(Constant::Uri),
-            (Literal::Duration(duration), Type::Duration) => {
-                Some(Constant::Int(duration.seconds))
-            }
+            (Literal::Duration(duration), Type::Duration) => Some(Constant::Int(duration.seconds)),
             (Literal::Instant(instant, _), Type::Instant) => Some(Constant::Int(*instant)),
             (Literal::String(text), Type::Ip) => match text.parse::<IpAddr>() {
                 Ok(ip) => Some(Constant::Ip(ip.to_canonical())),
@@ -754,8 +791,12 @@ impl<'a> Checker<'a> {
                 let help = match ty {
                     Type::Duration => Some("write a duration: `30s`, `5m`, `12h`, `7d`"),
                     Type::Instant => Some("write an instant: `2026-12-01T08:00:00Z`"),
-                    Type::Int if matches!(other, Literal::String(_)) => Some("write it without quotes"),
-                    Type::String | Type::Uri | Type::Ip | Type::Name(_) => Some("write it in double quotes"),
+                    Type::Int if matches!(other, Literal::String(_)) => {
+                        Some("write it without quotes")
+                    }
+                    Type::String | Type::Uri | Type::Ip | Type::Name(_) => {
+                        Some("write it in double quotes")
+                    }
                     _ => None,
                 };
                 let message = format!("expected type {}, found {found}", ty.name());
@@ -846,6 +887,18 @@ fn is_word(path: &str) -> bool {
     !path.contains('.') && ATTRIBUTES.iter().all(|attribute| attribute.path != path)
 }
 
+/// Days as an author writes them: `mon..wed, fri`.
+fn shown_days(week: &[bool; 7]) -> String {
+    let days: Vec<(Day, bool)> = Day::ALL.into_iter().zip(week.iter().copied()).collect();
+    let runs = days.chunk_by(|(_, a), (_, b)| a == b);
+    let shown = runs.filter_map(|run| match run {
+        [(day, true)] => Some(day.text().to_owned()),
+        [(first, true), .., (last, _)] => Some(format!("{}..{}", first.text(), last.text())),
+        _ => None,
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 /// The two conditions that say what hours over midnight mean.
 fn over_midnight(zone: &str, days: &[Spanned<(Day, Day)>], from: u16, to: u16) -> String {
     let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
@@ -860,13 +913,14 @@ fn over_midnight(zone: &str, days: &[Spanned<(Day, Day)>], from: u16, to: u16) -
                 }
             }
         }
-        let days = Day::ALL.into_iter().zip(on).filter(|(_, on)| *on);
-        days.map(|(day, _)| day.text())
-            .collect::<Vec<_>>()
-            .join(", ")
+        shown_days(&on)
     };
     let part = |days: String, hours: String| {
-        let days = if days.is_empty() { days } else { format!("{days} ") };
+        let days = if days.is_empty() {
+            days
+        } else {
+            format!("{days} ")
+        };
         format!("time in \"{zone}\" {days}{hours}")
     };
     let evening = part(list(0), format!("{}..24:00", clock(from)));

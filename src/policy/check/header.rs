@@ -149,7 +149,8 @@ impl<'a> Checker<'a> {
         match matcher.kind {
             MatchKind::Like => Clients::Like(self.globs(&strings, "")),
             MatchKind::Equal => Clients::Ids(
-                strings.iter()
+                strings
+                    .iter()
                     .filter_map(|text| self.client(text))
                     .collect(),
             ),
@@ -251,7 +252,8 @@ impl<'a> Checker<'a> {
         let strings = self.header_strings(&matcher.strings, Type::Uri);
         match matcher.kind {
             MatchKind::Equal => ResourceMatch::Equal(
-                strings.iter()
+                strings
+                    .iter()
                     .filter_map(|text| self.uri(&text.value, &text.span))
                     .collect(),
             ),
@@ -274,7 +276,8 @@ impl<'a> Checker<'a> {
         match matcher.kind {
             MatchKind::Like => AudienceMatch::Like(self.globs(&strings, ":/")),
             MatchKind::Equal => AudienceMatch::Equal(
-                strings.iter()
+                strings
+                    .iter()
                     .map(|text| {
                         if let Err(error) = text.value.parse::<Audience>() {
                             let message = format!("an audience {error}");

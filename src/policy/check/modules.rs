@@ -40,6 +40,8 @@ pub(super) struct Modules<'a> {
     modules: Vec<Module<'a>>,
     /// Definitions and imports that something names, each by its module and name.
     used: BTreeSet<(usize, &'a str)>,
+    /// Lists with members that are at fault, which was said, by place.
+    unsound: BTreeSet<Span>,
     /// Members of lists as constants, by list (its place) and what they are compared with.
     constants: HashMap<(Span, String), Option<Constants>>,
 }
@@ -78,28 +80,32 @@ impl<'a> Checker<'a> {
     fn clashes(&mut self, files: &'a [ast::File]) {
         let mut modules: BTreeMap<&str, &Span> = BTreeMap::new();
         for file in files {
-            self.once(&mut modules, &file.module, "the module");
+            if let Some(first) = modules.insert(&file.module.value, &file.module.span) {
+                let message = format!("module `{}` is declared twice", file.module.value);
+                let problem = Diagnostic::error("E0206", message).at(&file.module.span);
+                self.report(problem.related(first, "first declared here"));
+            }
             let mut rules: BTreeMap<&str, &Span> = BTreeMap::new();
             let mut names: BTreeMap<&str, &Span> = BTreeMap::new();
             let mut tests: BTreeMap<&str, &Span> = BTreeMap::new();
             for name in file.imports.iter().flat_map(|import| &import.names) {
-                self.once(&mut names, name, "the name");
+                self.once(&mut names, name);
             }
             for item in &file.items {
                 match item {
-                    Item::Rule(rule) => self.once(&mut rules, &rule.name, "the name"),
-                    Item::List(list) => self.once(&mut names, &list.name, "the name"),
-                    Item::Def(def) => self.once(&mut names, &def.name, "the name"),
-                    Item::Test(test) => self.once(&mut tests, &test.name, "the name"),
+                    Item::Rule(rule) => self.once(&mut rules, &rule.name),
+                    Item::List(list) => self.once(&mut names, &list.name),
+                    Item::Def(def) => self.once(&mut names, &def.name),
+                    Item::Test(test) => self.once(&mut tests, &test.name),
                 }
             }
         }
     }
 
-    fn once(&mut self, seen: &mut BTreeMap<&'a str, &'a Span>, name: &'a Text, what: &str) {
+    fn once(&mut self, seen: &mut BTreeMap<&'a str, &'a Span>, name: &'a Text) {
         if let Some(first) = seen.insert(&name.value, &name.span) {
-            let problem =
-                Diagnostic::error("E0206", format!("{what} `{}` is used twice", name.value));
+            let message = format!("the name `{}` is used twice", name.value);
+            let problem = Diagnostic::error("E0206", message);
             self.report(problem.at(&name.span).related(first, "first used here"));
         }
     }
@@ -168,14 +174,12 @@ impl<'a> Checker<'a> {
                     .collect()
             })
             .collect();
-        for start in super::in_circles(&below) {
-            if let Some(import) = files.get(start).and_then(|file| {
-                file.imports.iter().find(|import| {
-                    places
-                        .get(&*import.module.value)
-                        .is_some_and(|to| *to != start)
-                })
-            }) {
+        for (from, to) in super::circles(&below) {
+            let leads = |import: &&ast::Import| places.get(&*import.module.value) == Some(&to);
+            let import = files
+                .get(from)
+                .and_then(|file| file.imports.iter().find(leads));
+            if let (Some(import), true) = (import, from != to) {
                 let message = "these modules import from one another in a circle";
                 self.report(
                     Diagnostic::error("E0209", message)
@@ -188,6 +192,14 @@ impl<'a> Checker<'a> {
 
     /// A list's members must be of its type, whoever uses it.
     fn list_members(&mut self, list: &'a ast::ListDef) {
+        let before = self.problems.counts().0;
+        self.list_member_types(list);
+        if self.problems.counts().0 > before {
+            self.modules.unsound.insert(list.span.0.clone());
+        }
+    }
+
+    fn list_member_types(&mut self, list: &'a ast::ListDef) {
         let Some(ty) = list_type(&list.ty.value) else {
             let message = format!("a list cannot be of type `{}`", list.ty.value);
             let known = LIST_TYPES.iter().map(|(name, _)| *name);
@@ -280,6 +292,8 @@ impl<'a> Checker<'a> {
 
     /// Warns of definitions and imports that nothing names, and checks defs that no rule did.
     pub(super) fn unused(&mut self, files: &'a [ast::File]) {
+        // Where something is at fault, what it names may look unused.
+        let sound = !self.problems.has_errors();
         let before = self.modules.used.clone();
         let everybody: Vec<usize> = (0..self.schema.issuers.len()).collect();
         for (index, file) in files.iter().enumerate() {
@@ -290,7 +304,7 @@ impl<'a> Checker<'a> {
                 }
             }
         }
-        for (index, file) in files.iter().enumerate() {
+        for (index, file) in files.iter().enumerate().filter(|_| sound) {
             let imports = file.imports.iter().flat_map(|import| &import.names);
             let lists = file.lists().map(|list| &list.name);
             let defs = file.defs().map(|def| &def.name);
@@ -312,7 +326,9 @@ impl<'a> Checker<'a> {
         let Some(list) = self.list(name) else {
             return Vec::new();
         };
-        self.list_is(list, ty, &name.span);
+        if self.list_is(list, ty, &name.span).is_none() {
+            return Vec::new();
+        }
         if list.members.is_empty() {
             let message = format!("`{}` is empty: this holds for nothing", name.value);
             self.report(Diagnostic::error("E0208", message).at(&name.span));
@@ -331,6 +347,9 @@ impl<'a> Checker<'a> {
 
     /// Reports a list of another type than is wanted at `span`.
     pub(super) fn list_is(&mut self, list: &ast::ListDef, wanted: Type, span: &Span) -> Option<()> {
+        if self.modules.unsound.contains(&list.span.0) {
+            return None;
+        }
         let found = list_type(&list.ty.value)?;
         let named = matches!(wanted, Type::Name(_)) && found == Type::String;
         if found == wanted || named {

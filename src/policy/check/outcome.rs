@@ -132,7 +132,11 @@ impl<'a> Checker<'a> {
         outcome: &mut Outcome<ProcessorId>,
     ) {
         let name = &parameter.name;
-        if let Some(span) = parameter.beyond.as_ref().filter(|_| &*name.value != "scope") {
+        if let Some(span) = parameter
+            .beyond
+            .as_ref()
+            .filter(|_| &*name.value != "scope")
+        {
             self.wrong_value(span, "`beyond subject` is for `scope`");
         }
         match &*name.value {
@@ -318,18 +322,16 @@ impl<'a> Checker<'a> {
         for literal in literals {
             match &literal.value {
                 Literal::String(text) => strings.push((Arc::clone(text), literal.span.clone())),
-                Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
-                    self.wrong_value(&literal.span, message)
-                }
+                Literal::Int(_)
+                | Literal::Bool(_)
+                | Literal::Duration(_)
+                | Literal::Instant(..) => self.wrong_value(&literal.span, message),
             }
         }
         Some(strings)
     }
 
-    fn audience_parameter(
-        &mut self,
-        parameter: &'a ast::Parameter,
-    ) -> Option<BTreeSet<Arc<str>>> {
+    fn audience_parameter(&mut self, parameter: &'a ast::Parameter) -> Option<BTreeSet<Arc<str>>> {
         const MESSAGE: &str = "`audience` takes one string or a list of strings";
         let [value] = parameter.values.as_slice() else {
             self.wrong_value(&parameter.name.span, MESSAGE);
@@ -435,7 +437,10 @@ impl<'a> Checker<'a> {
                     value: Value::AtMost(seconds),
                     ..
                 },
-            ] => processor.lifetime.min(processor.max_lifetime).min(seconds.seconds),
+            ] => processor
+                .lifetime
+                .min(processor.max_lifetime)
+                .min(seconds.seconds),
             [
                 Spanned {
                     value: Value::Literal(Literal::Duration(seconds)),

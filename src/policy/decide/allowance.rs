@@ -58,9 +58,7 @@ impl Template {
                         Some(Value::Uri(uri)) => uri.raw().to_owned(),
                         Some(Value::Int(number)) => number.to_string(),
                         Some(Value::Ip(ip)) => ip.to_string(),
-                        Some(
-                            Value::Bool(_) | Value::Set(_) | Value::Uris(_) | Value::Hops(_),
-                        )
+                        Some(Value::Bool(_) | Value::Set(_) | Value::Uris(_) | Value::Hops(_))
                         | None => return Ok(None),
                     };
                     if let Some(Piece::Text(next)) = self.0.get(index + 1)
@@ -93,9 +91,12 @@ impl ParameterValue {
             Self::Attribute(attribute) => attribute.get(context).map(Value::to_json),
             Self::Int(number) => Some((*number).into()),
             Self::Bool(truth) => Some((*truth).into()),
-            Self::Strings(texts) => {
-                Some(texts.iter().map(|text| serde_json::Value::from(&**text)).collect())
-            }
+            Self::Strings(texts) => Some(
+                texts
+                    .iter()
+                    .map(|text| serde_json::Value::from(&**text))
+                    .collect(),
+            ),
             Self::Map(entries) => {
                 let mut object = serde_json::Map::new();
                 for (name, value) in entries {
@@ -441,6 +442,7 @@ mod tests {
                 subject: "alice".parse().unwrap(),
             },
             parameters: Parameters::new(),
+            beyond_subject: false,
             context: &context,
         };
         assert!(permit.confine(issued()).is_ok());
@@ -480,6 +482,7 @@ mod tests {
             issue: TokenType::AccessToken,
             audience: None,
             scope_ceiling: None,
+            beyond_subject: false,
             lifetime: 60,
             carries_scope: true,
             parameters: BTreeMap::new(),

@@ -98,6 +98,22 @@ impl<P> PolicySet<P> {
     }
 }
 
+/// Whether the headers of a rule match, whatever its conditions say.
+pub(super) fn headers_match<P>(rule: &UseRule<P>, context: &ExchangeContext) -> bool {
+    let headers = &rule.headers;
+    by_matches(headers, context)
+        && from_matches(headers, context)
+        && to_matches(headers, context)
+        && scope_is_carried(rule, context)
+        && via_matches(headers, context)
+        && issue_matches(headers, context)
+}
+
+fn to_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    let to = headers.to.as_ref();
+    to.is_none_or(|to| to.value.iter().any(|form| targets_match(form, context)))
+}
+
 /// The first stage of the funnel at which a rule does not match; `None` when it matches.
 pub(super) fn first_failure<P>(rule: &UseRule<P>, context: &ExchangeContext) -> Option<Stage> {
     let headers = &rule.headers;
@@ -107,11 +123,7 @@ pub(super) fn first_failure<P>(rule: &UseRule<P>, context: &ExchangeContext) -> 
     if !from_matches(headers, context) {
         return Some(Stage::Issuer);
     }
-    if !headers
-        .to
-        .as_ref()
-        .is_none_or(|to| to.value.iter().any(|form| targets_match(form, context)))
-    {
+    if !to_matches(headers, context) {
         return Some(Stage::Targets);
     }
     if !scope_is_carried(rule, context) || !holds(&rule.scope_when, context) {
@@ -133,12 +145,16 @@ pub(super) fn scope_is_carried<P>(rule: &UseRule<P>, context: &ExchangeContext) 
 
 /// Whether a deny matches. Its `to` is existential: *some* requested target matches.
 pub(super) fn deny_matches(deny: &DenyRule, context: &ExchangeContext) -> bool {
-    by_matches(&deny.headers, context)
-        && from_matches(&deny.headers, context)
-        && deny_to_matches(&deny.headers, context)
-        && via_matches(&deny.headers, context)
-        && issue_matches(&deny.headers, context)
-        && holds(&deny.when, context)
+    deny_headers_match(&deny.headers, context) && holds(&deny.when, context)
+}
+
+/// Whether the headers of a deny match, whatever its conditions say.
+pub(super) fn deny_headers_match(headers: &Headers, context: &ExchangeContext) -> bool {
+    by_matches(headers, context)
+        && from_matches(headers, context)
+        && deny_to_matches(headers, context)
+        && via_matches(headers, context)
+        && issue_matches(headers, context)
 }
 
 pub(super) fn by_matches(headers: &Headers, context: &ExchangeContext) -> bool {
@@ -315,14 +331,15 @@ fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
         Test::Count(comparison, limit) => {
             i64::try_from(members(left).count()).is_ok_and(|count| comparison.holds(count, *limit))
         }
-        Test::AnyMember(inner) => members(left)
-            .any(|member| test_holds(&inner.test, member, context) != inner.negated),
+        Test::AnyMember(inner) => {
+            members(left).any(|member| test_holds(&inner.test, member, context) != inner.negated)
+        }
         Test::EveryMember(inner) => every(members(left), |member| {
             test_holds(&inner.test, member, context) != inner.negated
         }),
-        Test::AnyHop(condition) => {
-            hops(left).iter().any(|hop| holds_of(condition, context, Some(hop)))
-        }
+        Test::AnyHop(condition) => hops(left)
+            .iter()
+            .any(|hop| holds_of(condition, context, Some(hop))),
         Test::EveryHop(condition) => every(hops(left).iter(), |hop| {
             holds_of(condition, context, Some(hop))
         }),

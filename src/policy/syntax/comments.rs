@@ -26,7 +26,9 @@ pub(super) fn scan(file: &Arc<str>, text: &str) -> Vec<Comment> {
             comments.push(Comment {
                 text: Arc::from(body),
                 span: Span::new(file, line_start + at..line_start + at + body.len()),
-                own_line: line.get(..at).is_some_and(|before| before.trim().is_empty()),
+                own_line: line
+                    .get(..at)
+                    .is_some_and(|before| before.trim().is_empty()),
                 doc: false,
             });
         }

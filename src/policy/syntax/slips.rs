@@ -9,29 +9,8 @@ use super::grammar::{Grammar, Rule};
 use super::parse::Place;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
-/// Words and signs of the language that later builds bring.
-const LATER: &[&str] = &[
-    "overrides",
-    "import",
-    "list",
-    "def",
-    "test",
-    "prove",
-    "is",
-    "beyond",
-    "<",
-    ">",
-    "@",
-    "mon",
-    "tue",
-    "wed",
-    "thu",
-    "fri",
-    "sat",
-    "sun",
-];
-/// The same, where they stand before what cannot be read: `any scope like …`, `count(scope) …`.
-const LATER_BEFORE: &[&str] = &["any", "all", "none", "count"];
+/// Words of the language that later builds bring.
+const LATER: &[&str] = &["prove"];
 
 /// Slips that come from other languages, and what to write here.
 const SLIPS: &[(&str, &str)] = &[
@@ -55,8 +34,19 @@ const SLIPS: &[(&str, &str)] = &[
 ];
 
 /// The words with which clauses begin.
-const CLAUSES: [&str; 11] = [
-    "from", "by", "to", "actor", "via", "issue", "when", "use", "because", "tell", "error",
+const CLAUSES: [&str; 12] = [
+    "from",
+    "by",
+    "to",
+    "actor",
+    "via",
+    "issue",
+    "when",
+    "use",
+    "overrides",
+    "because",
+    "tell",
+    "error",
 ];
 
 /// The same error with what was tried where. That costs more than the parse, so that only a text that
@@ -64,7 +54,8 @@ const CLAUSES: [&str; 11] = [
 pub(super) fn detailed(
     text: &str,
     production: Rule,
-    error: pest::error::Error<Rule>) -> pest::error::Error<Rule> {
+    error: pest::error::Error<Rule>,
+) -> pest::error::Error<Rule> {
     static SWITCH: Mutex<()> = Mutex::new(());
     let _held = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
     pest::set_error_detail(true);
@@ -74,11 +65,7 @@ pub(super) fn detailed(
 }
 
 /// pest's error in the words of an author.
-pub(super) fn explain(
-    place: &Place,
-    text: &str,
-    error: &pest::error::Error<Rule>,
-) -> Diagnostics {
+pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule>) -> Diagnostics {
     let mut start = match error.location {
         InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
     };
@@ -116,18 +103,9 @@ pub(super) fn explain(
     let before = last_word(before);
     let operator = productions.contains(&Rule::operator) && wanted.contains(&words(Rule::operator));
 
-    let later = if LATER.contains(&word) {
-        Some((word, &span))
-    } else if LATER_BEFORE.contains(&before) && (operator || word == "of") {
-        Some((before, &before_span))
-    } else if word == "{" && wanted.contains(&words(Rule::value)) {
-        Some(("{ … }", &span))
-    } else {
-        None
-    };
-    if let Some((word, span)) = later {
+    if LATER.contains(&word) {
         let message = format!("`{word}` is of the language, but not of this build");
-        return Diagnostic::error("E0203", message).at(span).into();
+        return Diagnostic::error("E0203", message).at(&span).into();
     }
     let ends = |word| matches!(word, "" | "\n" | "and" | "or" | ")" | "{" | "}");
     if operator && CLAUSES.contains(&before) {
@@ -149,6 +127,12 @@ pub(super) fn explain(
     }
     wanted.sort_unstable();
     wanted.dedup();
+    // Rare forms would only hide the common ones.
+    for rare in ["`is`", "`beyond`"] {
+        if wanted.len() > 1 {
+            wanted.retain(|name| name != rare);
+        }
+    }
     let of_clause = |name: &String| CLAUSES.iter().any(|word| *name == format!("`{word}`"));
     if wanted.iter().filter(|name| of_clause(name)).count() > 3 {
         wanted.retain(|name| !of_clause(name));
@@ -217,8 +201,7 @@ fn in_string(place: &Place, text: &str, start: usize, at: usize) -> Option<Diagn
         );
     }
     line_end.then(|| {
-        Diagnostic::error("E0100", "the string is not closed on its line")
-            .at(&place.span(open..at))
+        Diagnostic::error("E0100", "the string is not closed on its line").at(&place.span(open..at))
     })
 }
 
@@ -254,6 +237,31 @@ fn words(production: Rule) -> String {
         Rule::file | Rule::header | Rule::w_policy => "`policy 1 module NAME`",
         Rule::rule => "`rule`",
         Rule::deny => "`deny`",
+        Rule::import => "`import`",
+        Rule::list_def => "`list`",
+        Rule::def => "`def`",
+        Rule::test => "`test`",
+        Rule::overrides => "`overrides`",
+        Rule::given => "`given`",
+        Rule::expect => "`expect`",
+        Rule::expect_use => "`use`",
+        Rule::expect_refuse => "`refuse`",
+        Rule::setting | Rule::field => "a setting (`client.id = \"…\"`)",
+        Rule::given_value => "a value",
+        Rule::party => "an issuer and what its token has (`corp { sub: \"…\" }`)",
+        Rule::list_name => "the name of a list (`@NAME`)",
+        Rule::imported => "a name to import (`@LIST` or `DEF`)",
+        Rule::rule_name => "a rule's name",
+        Rule::quantifier => "`any`, `all` or `none`",
+        Rule::quantified | Rule::where_ | Rule::counted | Rule::time_in | Rule::emptiness => {
+            "a condition"
+        }
+        Rule::reference => "the name of a `def`",
+        Rule::days | Rule::day_range | Rule::day => "days (`mon..fri`)",
+        Rule::hours | Rule::clock_time => "hours (`08:00..18:00`)",
+        Rule::beyond => "`beyond subject`",
+        Rule::map | Rule::fields => "`{`",
+        Rule::instant => "an instant (`2026-12-01T08:00:00Z`)",
         Rule::EOI => "the end of the file",
         Rule::from => "`from`",
         Rule::by => "`by`",
@@ -279,7 +287,9 @@ fn words(production: Rule) -> String {
         Rule::negation => "`not`",
         Rule::connective => "`and` or `or`",
         Rule::presence => "`present` or `absent`",
-        Rule::operator => "an operator (`==`, `!=`, `in`, `like`, `under`, `has`, `only`)",
+        Rule::operator => {
+            "an operator (`==`, `!=`, `<`, `<=`, `in`, `like`, `under`, `has`, `only`)"
+        }
         Rule::group => "`(`",
         Rule::comparison | Rule::operand | Rule::path => "an attribute",
         Rule::list => "a list",

@@ -178,7 +178,9 @@ async fn no_token_and_no_secret_in_records_metrics_status_errors_or_debug() {
     let records: Vec<String> = gateway.records().iter().map(ToString::to_string).collect();
     assert_eq!(records.len(), errors.len() + issued.len());
     let live = gateway.running.gateway.live.load();
+    let peer = std::net::Ipv4Addr::LOCALHOST.into();
     let request = TokenRequest {
+        peer,
         form: cambist::oauth::form::TokenForm::parse(
             format!("subject_token={good}&client_secret={POST_SECRET}").as_bytes(),
         )
@@ -191,7 +193,9 @@ async fn no_token_and_no_secret_in_records_metrics_status_errors_or_debug() {
             format!("subject_token={good}&subject_token_type={ACCESS_TOKEN}").as_bytes(),
         )
         .unwrap(),
-        ..TokenRequest::default()
+        peer,
+        authorization: vec![],
+        unsupported_headers: vec![],
     })
     .unwrap();
     let places: Vec<(&str, String)> = vec![

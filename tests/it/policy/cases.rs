@@ -1,5 +1,5 @@
-//! The golden files of `tests/data/policy`: `parse` (text → tree), `check` (text → rules) and
-//! `decide` (rules and requests → decisions).
+//! The golden files of `tests/data/policy`: `parse` (text → tree), `check` (text → rules), `decide`
+//! (rules and requests → decisions) and `test` (the tests that stand in policies).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use cambist::diagnostic::{Diagnostics, SourceText, Style};
 use cambist::oauth::NumericDate;
 use cambist::oauth::id::{ProcessorId, RuleId};
 use cambist::policy::decide::Reason;
-use cambist::policy::{Decision, PolicySet, check, facts, parse};
+use cambist::policy::{Decision, PolicySet, check, facts, parse, trial};
 use serde_json::{Map, Value};
 
 use super::golden::{all, golden};
@@ -67,11 +67,56 @@ fn requests_are_decided() {
     });
 }
 
+#[test]
+fn tests_are_run() {
+    golden("test", |input| {
+        let files = files(input);
+        let (result, sources) = load(&files);
+        let set = match result {
+            Ok((set, _)) => set,
+            Err(problems) => return problems.render(&sources, Style::Plain),
+        };
+        let trees: Vec<_> = files
+            .iter()
+            .map(|(name, text)| parse(&Arc::from(name.as_str()), text).unwrap())
+            .collect();
+        let trials = match trial::prepare(&trees, &realm::schema()) {
+            Ok(trials) => trials,
+            Err(problems) => return problems.render(&sources, Style::Plain),
+        };
+        let mut problems = Diagnostics::default();
+        let mut coverage = set.coverage();
+        let mut out = String::new();
+        for trial in &trials {
+            let verdict = trial.run(&set, &sources, ToString::to_string);
+            set.cover(trial.context(), &mut coverage);
+            if verdict.passed() {
+                out.push_str(&format!("passed: {}\n", trial.name));
+            } else {
+                problems.push(trial::failure(trial, &verdict));
+            }
+        }
+        for (id, rule) in &coverage.rules {
+            out.push_str(&format!("{id}: matched by {}\n", rule.matched));
+            for condition in &rule.conditions {
+                let (held, failed) = (condition.held, condition.failed);
+                let place = tree::place(&condition.span, &sources);
+                out.push_str(&format!("  {place}: held {held}, failed {failed}\n"));
+            }
+        }
+        let (rules, conditions) = (coverage.rules(), coverage.conditions());
+        out.push_str(&format!(
+            "covered: rules {rules:?}, conditions {conditions:?}\n\n"
+        ));
+        out + &problems.render(&sources, Style::Plain)
+    });
+}
+
 /// Every code that the policy engine can give stands in what some golden expects.
 #[test]
 fn every_diagnostic_has_a_golden() {
     let mut expected = String::new();
-    for dir in ["parse", "check", "decide"] {
+    for dir in ["parse", "check", "decide", "test"] {
         all(dir)
             .iter()
             .for_each(|file| expected.push_str(&file.expected));
@@ -169,7 +214,7 @@ pub fn decided(set: &PolicySet<ProcessorId>, context: &ExchangeContext) -> Strin
                 .iter()
                 .filter(|(name, _)| **name != "sub")
             {
-                out.push_str(&format!(", {name}: {text:?}"));
+                out.push_str(&format!(", {name}: {text}"));
             }
             out.push('}');
             out

@@ -424,7 +424,7 @@ pub fn trace_agrees(set: &PolicySet<ProcessorId>, context: &ExchangeContext) {
         let matched = trace
             .rules
             .iter()
-            .filter(move |r| r.matched && r.deny == deny);
+            .filter(move |r| r.matched && !r.overridden && r.deny == deny);
         matched.map(|rule| rule.id.clone()).collect::<Vec<_>>()
     };
     let (denies, rules) = (ids(true), ids(false));

@@ -8,7 +8,7 @@ use cambist::oauth::scope::Scopes;
 use cambist::oauth::target::{RegisteredResource, ResourceRegistry};
 use cambist::oauth::token_type::TokenType;
 use cambist::policy::schema::{
-    ClientSchema, IssuerSchema, ParameterSchema, ProcessorSchema, Schema,
+    Capability, ClientSchema, IssuerSchema, ParameterKind, ParameterSchema, ProcessorSchema, Schema,
 };
 
 /// When everything happens, unless a request says otherwise.
@@ -16,16 +16,28 @@ pub const NOW: i64 = 1_800_000_000;
 
 const SUB: ParameterSchema = ParameterSchema {
     name: "sub",
+    kind: ParameterKind::Text,
     doc: "the subject",
 };
 const NOTE: ParameterSchema = ParameterSchema {
     name: "note",
+    kind: ParameterKind::Text,
     doc: "any text",
+};
+
+const CLAIMS: ParameterSchema = ParameterSchema {
+    name: "claims",
+    kind: ParameterKind::Map {
+        reserved: &["sub", "scope"],
+    },
+    doc: "further claims",
 };
 
 pub fn schema() -> Schema {
     use TokenType::{AccessToken, IdToken, Jwt, Saml2};
     Schema {
+        // Policies may speak of chains here, so that everything of the language is tested.
+        capabilities: vec![Capability::Delegation],
         issuers: vec![
             issuer(
                 "corp",
@@ -82,7 +94,7 @@ pub fn schema() -> Schema {
                     &[AccessToken, IdToken, Jwt],
                     &[AccessToken, Jwt],
                     true,
-                    &[SUB, NOTE],
+                    &[SUB, NOTE, CLAIMS],
                 ),
             ),
             (

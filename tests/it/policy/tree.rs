@@ -2,32 +2,103 @@
 
 use cambist::diagnostic::{SourceText, Span};
 use cambist::policy::syntax::ast::{
-    ActorForm, Clause, Condition, File, ItemKind, Literal, MatchKind, Matcher, Operand, Spanned,
-    TargetsForm, Text, Value,
+    ActorForm, Clause, Condition, Expectation, Field, File, GivenValue, Item, ItemKind, Literal,
+    MatchKind, Matcher, Operand, Parameter, Rule, Spanned, Strings, TargetsForm, Text, Value,
 };
 
 pub fn render(file: &File, sources: &SourceText) -> String {
     let mut out = format!("module {}\n", file.module.value);
+    for import in &file.imports {
+        let names = list(import.names.iter().map(|name| name.value.to_string()));
+        let place = place(&import.span, sources);
+        out.push_str(&format!(
+            "{place} import {names} from {}\n",
+            import.module.value
+        ));
+    }
     for item in &file.items {
-        let kind = match item.kind {
-            ItemKind::Rule => "rule",
-            ItemKind::Deny => "deny",
-        };
-        let place = place(&item.span, sources);
-        out.push_str(&format!("{place} {kind} {}\n", item.name.value));
-        for Spanned { value, span } in &item.clauses {
-            out.push_str(&format!(
-                "  {} {}\n",
-                self::place(span, sources),
-                clause(value)
-            ));
+        let place = place(item.span(), sources);
+        for line in item.doc().iter().flat_map(|doc| doc.lines()) {
+            out.push_str(&format!("## {line}\n"));
         }
+        match item {
+            Item::Rule(item) => rule(item, &place, sources, &mut out),
+            Item::List(item) => {
+                let members = list(item.members.iter().map(|item| literal(&item.value)));
+                let (name, ty) = (&item.name.value, &item.ty.value);
+                out.push_str(&format!("{place} list {name} of {ty}: {members}\n"));
+            }
+            Item::Def(item) => {
+                let condition = condition(&item.condition);
+                out.push_str(&format!("{place} def {}: {condition}\n", item.name.value));
+            }
+            Item::Test(item) => {
+                out.push_str(&format!("{place} test {:?}\n", item.name.value));
+                for field in &item.given {
+                    out.push_str(&format!("  given {}\n", self::field(field)));
+                }
+                out.push_str(&format!("  expect {}\n", expectation(&item.expect.value)));
+            }
+        }
+    }
+    for comment in &file.comments {
+        let place = place(&comment.span, sources);
+        out.push_str(&format!("{place} comment {:?}\n", comment.text));
     }
     out
 }
 
+fn rule(item: &Rule, place: &str, sources: &SourceText, out: &mut String) {
+    let kind = match item.kind {
+        ItemKind::Rule => "rule",
+        ItemKind::Deny => "deny",
+    };
+    out.push_str(&format!("{place} {kind} {}\n", item.name.value));
+    for Spanned { value, span } in &item.clauses {
+        let place = self::place(span, sources);
+        out.push_str(&format!("  {place} {}\n", clause(value)));
+    }
+}
+
+fn field(it: &Field) -> String {
+    format!("{} = {}", it.name.value, given(&it.value.value))
+}
+
+fn given(it: &GivenValue) -> String {
+    match it {
+        GivenValue::Literal(item) => literal(item),
+        GivenValue::List(items) => list(items.iter().map(|item| literal(&item.value))),
+        GivenValue::Word(word) => word.to_string(),
+        GivenValue::Party(issuer, fields) => {
+            format!("{} {}", issuer.value, list(fields.iter().map(field)))
+        }
+        GivenValue::Fields(fields) => list(fields.iter().map(field)),
+    }
+}
+
+fn expectation(it: &Expectation) -> String {
+    let by = |by: &Option<Text>| {
+        by.as_ref()
+            .map_or(String::new(), |by| format!(" by {}", by.value))
+    };
+    match it {
+        Expectation::Use {
+            processor,
+            by: rule,
+            fields,
+        } => {
+            let fields = list(fields.iter().map(field));
+            format!("use {}{} {fields}", processor.value, by(rule))
+        }
+        Expectation::Refuse { code, by: deny } => {
+            let code = code.as_ref().map_or("any", |code| &code.value);
+            format!("refuse {code}{}", by(deny))
+        }
+    }
+}
+
 /// `line:column-line:column`, the last character's.
-fn place(span: &Span, sources: &SourceText) -> String {
+pub fn place(span: &Span, sources: &SourceText) -> String {
     let at = |byte| {
         let (line, column) = sources
             .line_column(&Span::new(&span.file, byte..byte))
@@ -78,25 +149,34 @@ fn clause(clause: &Clause) -> String {
             processor,
             parameters,
         } => {
-            let parameters = parameters.iter().map(|parameter| {
-                let values: Vec<String> =
-                    parameter.values.iter().map(|v| value(&v.value)).collect();
-                format!("{}: {}", parameter.name.value, values.join(" & "))
-            });
-            let parameters: Vec<String> = parameters.collect();
+            let parameters: Vec<String> = parameters.iter().map(parameter).collect();
             format!("{} {{{}}}", processor.value, parameters.join(", "))
         }
+        Clause::Overrides(names) => list(names.iter().map(|name| name.value.to_string())),
         Clause::Because(text) | Clause::Tell(text) => format!("{:?}", text.value),
     };
     format!("{}: {content}", clause.word())
+}
+
+fn parameter(it: &Parameter) -> String {
+    let values: Vec<String> = it.values.iter().map(|v| value(&v.value)).collect();
+    let beyond = if it.beyond.is_some() {
+        " beyond subject"
+    } else {
+        ""
+    };
+    format!("{}: {}{beyond}", it.name.value, values.join(" & "))
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-fn strings(strings: &[Text]) -> String {
-    list(strings.iter().map(|text| format!("{:?}", text.value)))
+fn strings(strings: &Strings) -> String {
+    match strings {
+        Strings::Written(texts) => list(texts.iter().map(|text| format!("{:?}", text.value))),
+        Strings::List(name) => name.value.to_string(),
+    }
 }
 
 fn matcher(matcher: &Matcher) -> String {
@@ -143,12 +223,60 @@ fn condition(it: &Condition) -> String {
             operator.value.text(),
             operand(right)
         ),
+        Condition::Empty { path, .. } => format!("empty({})", path.value),
+        Condition::Count {
+            path,
+            operator,
+            number,
+            ..
+        } => format!(
+            "(count({}) {} {})",
+            path.value,
+            operator.value.text(),
+            number.value
+        ),
+        Condition::Quantified {
+            quantifier,
+            path,
+            operator,
+            right,
+            ..
+        } => format!(
+            "({} of {} {} {})",
+            quantifier.text(),
+            path.value,
+            operator.value.text(),
+            operand(right)
+        ),
+        Condition::Where {
+            quantifier,
+            path,
+            condition: inner,
+            ..
+        } => format!(
+            "{} of {} where {}",
+            quantifier.text(),
+            path.value,
+            condition(inner)
+        ),
+        Condition::Time {
+            zone, days, hours, ..
+        } => {
+            let days = list(
+                days.iter()
+                    .map(|d| format!("{}..{}", d.value.0.text(), d.value.1.text())),
+            );
+            let hours = hours.as_ref().map(|hours| hours.value);
+            format!("time({:?} {days} {hours:?})", zone.value)
+        }
+        Condition::Reference(name) => format!("def({})", name.value),
     }
 }
 
 fn operand(it: &Operand) -> String {
     match it {
         Operand::List(items, _) => list(items.iter().map(|item| literal(&item.value))),
+        Operand::ListName(name) => name.value.to_string(),
         Operand::Literal(item) => literal(&item.value),
         Operand::Path(path, None) => path.value.to_string(),
         Operand::Path(path, Some(default)) => {
@@ -162,13 +290,16 @@ fn literal(it: &Literal) -> String {
         Literal::String(text) => format!("{text:?}"),
         Literal::Int(number) => number.to_string(),
         Literal::Bool(truth) => truth.to_string(),
-        Literal::Duration(seconds) => format!("{seconds}s"),
+        Literal::Duration(duration) => format!("{}s", duration.seconds),
+        Literal::Instant(seconds, _) => format!("@{seconds}"),
     }
 }
 
 fn value(it: &Value) -> String {
     match it {
-        Value::AtMost(seconds) => format!("at_most {seconds}s"),
+        Value::AtMost(duration) => format!("at_most {}s", duration.seconds),
+        Value::ListName(name) => name.to_string(),
+        Value::Map(entries) => format!("map{}", list(entries.iter().map(parameter))),
         Value::List(items) => list(items.iter().map(|item| literal(&item.value))),
         Value::Literal(item) => literal(item),
         Value::Path(path) => path.to_string(),

@@ -1,0 +1,349 @@
+//! `cambist test DIR`: every test of the policies by itself, and what they have seen of the rules.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
+use serde_json::{Value, json};
+
+use super::{Directory, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services};
+use crate::config;
+use crate::policy::decide::Coverage;
+use crate::policy::trial::{Trial, Verdict};
+use crate::snapshot::Snapshot;
+
+/// Run the tests that stand in the policies of a configuration directory.
+///
+/// `check` and every reload run them too, and stop at one that fails; this verb shows each, with its
+/// time and what differed, and which rules and conditions no test has seen.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: cambist test policies --threshold 80\n\nExit codes: 0 all passed, 1 one failed or the coverage is below the threshold, 2 could not run."
+)]
+pub(super) struct Test {
+    #[command(flatten)]
+    directory: Directory,
+    /// Only tests whose `module` or name has this text in it.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Name what no test has seen.
+    #[arg(long)]
+    coverage: bool,
+    /// Fail when less than this part of the rules, or of the conditions, is covered.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100), conflicts_with = "filter")]
+    threshold: Option<u8>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// JUnit's XML, for build servers.
+    Junit,
+}
+
+/// One test and how it ended.
+struct Result<'a> {
+    trial: &'a Trial,
+    verdict: Verdict,
+    elapsed: Duration,
+}
+
+pub(super) fn run(verb: &Test) -> u8 {
+    let services = match services() {
+        Ok(services) => services,
+        Err(code) => return code,
+    };
+    let snapshot = match config::untested(&verb.directory.dir, &services, None) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            complain_about_load(&error);
+            return could_not("the configuration has errors");
+        }
+    };
+    let set = &snapshot.realm.policies;
+    let mut coverage = set.coverage();
+    let wanted = |trial: &&Trial| {
+        let name = format!("{} {}", trial.module, trial.name);
+        verb.filter.as_ref().is_none_or(|text| name.contains(text))
+    };
+    let mut results = Vec::new();
+    for trial in snapshot.realm.trials.iter().filter(wanted) {
+        let begin = Instant::now();
+        let verdict = trial.run(set, &snapshot.sources, |processor| processor.id.to_string());
+        let elapsed = begin.elapsed();
+        set.cover(trial.context(), &mut coverage);
+        results.push(Result {
+            trial,
+            verdict,
+            elapsed,
+        });
+    }
+    if let (Some(text), true) = (&verb.filter, results.is_empty()) {
+        return could_not(format!("no test has `{text}` in its module or name"));
+    }
+    let report = Report {
+        snapshot: &snapshot,
+        results: &results,
+        coverage: &coverage,
+    };
+    match verb.format {
+        Format::Text => say(&report.text(verb.coverage || verb.threshold.is_some())),
+        Format::Json => say(&format!("{:#}\n", report.json())),
+        Format::Junit => match report.junit() {
+            Ok(xml) => say(&xml),
+            Err(error) => return could_not(error),
+        },
+    }
+    let failed = results.iter().any(|result| !result.verdict.passed());
+    let short = verb.threshold.and_then(|wanted| report.short_of(wanted));
+    if let Some(short) = &short {
+        complain(&format!("error: {short}\n"));
+    }
+    if failed || short.is_some() {
+        FINDINGS
+    } else {
+        GOOD
+    }
+}
+
+struct Report<'a> {
+    snapshot: &'a Snapshot,
+    results: &'a [Result<'a>],
+    coverage: &'a Coverage,
+}
+
+impl Report<'_> {
+    fn failures(&self) -> usize {
+        let failed = self
+            .results
+            .iter()
+            .filter(|result| !result.verdict.passed());
+        failed.count()
+    }
+
+    fn text(&self, coverage: bool) -> String {
+        let sources = &self.snapshot.sources;
+        let mut out = String::new();
+        let mut file = None;
+        for result in self.results {
+            let span = &result.trial.span;
+            if file != Some(&span.file) {
+                out.push_str(&format!("{}\n", sources.shown(&span.file)));
+                file = Some(&span.file);
+            }
+            let mark = if result.verdict.passed() {
+                '✓'
+            } else {
+                '✗'
+            };
+            let name = &result.trial.name;
+            out.push_str(&format!(
+                "  {mark} {name}  {}\n",
+                milliseconds(result.elapsed)
+            ));
+            if !result.verdict.passed() {
+                out.push_str(&format!("      at {}\n", sources.place(span)));
+            }
+            for line in &result.verdict.differences {
+                out.push_str(&format!("      {line}\n"));
+            }
+            for line in &result.verdict.hints {
+                out.push_str(&format!("      | {line}\n"));
+            }
+        }
+        let (rules, all_rules) = self.coverage.rules();
+        let (conditions, all_conditions) = self.coverage.conditions();
+        if coverage {
+            out.push_str(&self.unseen());
+        }
+        let failed = self.failures();
+        out.push_str(&format!(
+            "{} passed, {failed} failed; {rules} of {all_rules} rules matched, {conditions} of {all_conditions} conditions seen both ways\n",
+            self.results.len() - failed
+        ));
+        out
+    }
+
+    /// What no test has seen, by rule.
+    fn unseen(&self) -> String {
+        let sources = &self.snapshot.sources;
+        let mut out = String::new();
+        for (id, rule) in &self.coverage.rules {
+            let mut lines = Vec::new();
+            if rule.matched == 0 {
+                lines.push("no test matches it".to_owned());
+            }
+            for condition in &rule.conditions {
+                let seen = match (condition.held, condition.failed) {
+                    (0, 0) => "never looked at",
+                    (0, _) => "never true",
+                    (_, 0) => "never false",
+                    _ => continue,
+                };
+                let span = &condition.span;
+                let text = sources
+                    .text(&span.file)
+                    .and_then(|text| text.get(span.start..span.end))
+                    .unwrap_or_default();
+                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                lines.push(format!("{seen}: {text}  ({})", sources.place(span)));
+            }
+            if !lines.is_empty() {
+                out.push_str(&format!("  {id}  {}\n", sources.place(&rule.span)));
+                for line in lines {
+                    out.push_str(&format!("      {line}\n"));
+                }
+            }
+        }
+        if out.is_empty() {
+            out
+        } else {
+            format!("not covered\n{out}")
+        }
+    }
+
+    fn json(&self) -> Value {
+        let sources = &self.snapshot.sources;
+        let tests: Vec<Value> = self
+            .results
+            .iter()
+            .map(|result| {
+                json!({
+                    "module": &*result.trial.module,
+                    "name": &*result.trial.name,
+                    "at": sources.place(&result.trial.span),
+                    "passed": result.verdict.passed(),
+                    "duration_us": u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX),
+                    "differences": result.verdict.differences,
+                    "hints": result.verdict.hints,
+                })
+            })
+            .collect();
+        let rules: Vec<Value> = self
+            .coverage
+            .rules
+            .iter()
+            .map(|(id, rule)| {
+                let conditions: Vec<Value> = rule
+                    .conditions
+                    .iter()
+                    .map(|c| {
+                        json!({ "at": sources.place(&c.span), "true": c.held, "false": c.failed })
+                    })
+                    .collect();
+                json!({
+                    "id": id.to_string(),
+                    "at": sources.place(&rule.span),
+                    "deny": rule.deny,
+                    "matched": rule.matched,
+                    "conditions": conditions,
+                })
+            })
+            .collect();
+        let part = |(seen, all): (usize, usize)| json!({ "covered": seen, "all": all });
+        json!({
+            "passed": self.results.len() - self.failures(),
+            "failed": self.failures(),
+            "tests": tests,
+            "coverage": {
+                "rules": part(self.coverage.rules()),
+                "conditions": part(self.coverage.conditions()),
+                "by_rule": rules,
+            },
+        })
+    }
+
+    /// One suite for each module, as build servers read it.
+    fn junit(&self) -> std::result::Result<String, std::io::Error> {
+        let mut writer = quick_xml::Writer::new_with_indent(Vec::new(), b' ', 2);
+        writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+        let seconds = |elapsed: Duration| format!("{:.6}", elapsed.as_secs_f64());
+        let counts = |results: &[&Result<'_>]| {
+            let failed = results.iter().filter(|r| !r.verdict.passed()).count();
+            let time: Duration = results.iter().map(|r| r.elapsed).sum();
+            [
+                ("tests", results.len().to_string()),
+                ("failures", failed.to_string()),
+                ("errors", "0".to_owned()),
+                ("time", seconds(time)),
+            ]
+        };
+        let element = |name: &'static str, attributes: &[(&str, String)]| {
+            let mut start = BytesStart::new(name);
+            for (name, value) in attributes {
+                start.push_attribute((*name, value.as_str()));
+            }
+            start
+        };
+        let all: Vec<&Result<'_>> = self.results.iter().collect();
+        writer.write_event(Event::Start(element("testsuites", &counts(&all))))?;
+        let mut rest = all.as_slice();
+        while let Some(first) = rest.first() {
+            let same = rest
+                .iter()
+                .take_while(|result| result.trial.module == first.trial.module);
+            let (suite, others) = rest.split_at(same.count());
+            rest = others;
+            let mut attributes = vec![("name", first.trial.module.to_string())];
+            attributes.extend(counts(suite));
+            writer.write_event(Event::Start(element("testsuite", &attributes)))?;
+            for result in suite {
+                let trial = result.trial;
+                let attributes = [
+                    ("classname", trial.module.to_string()),
+                    ("name", trial.name.to_string()),
+                    ("file", self.snapshot.sources.place(&trial.span)),
+                    ("time", seconds(result.elapsed)),
+                ];
+                let case = element("testcase", &attributes);
+                if result.verdict.passed() {
+                    writer.write_event(Event::Empty(case))?;
+                    continue;
+                }
+                writer.write_event(Event::Start(case))?;
+                let message = result.verdict.differences.join("; ");
+                let failure = element("failure", &[("message", message)]);
+                writer.write_event(Event::Start(failure))?;
+                let lines = result.verdict.differences.iter();
+                let lines: Vec<&str> = lines
+                    .chain(&result.verdict.hints)
+                    .map(String::as_str)
+                    .collect();
+                writer.write_event(Event::Text(BytesText::new(&lines.join("\n"))))?;
+                writer.write_event(Event::End(BytesEnd::new("failure")))?;
+                writer.write_event(Event::End(BytesEnd::new("testcase")))?;
+            }
+            writer.write_event(Event::End(BytesEnd::new("testsuite")))?;
+        }
+        writer.write_event(Event::End(BytesEnd::new("testsuites")))?;
+        let mut bytes = writer.into_inner();
+        bytes.push(b'\n');
+        String::from_utf8(bytes).map_err(std::io::Error::other)
+    }
+
+    /// What is covered too little; each kind must reach the threshold by itself.
+    fn short_of(&self, wanted: u8) -> Option<String> {
+        let parts = [
+            ("rules", self.coverage.rules()),
+            ("conditions", self.coverage.conditions()),
+        ];
+        let short: Vec<String> = parts
+            .into_iter()
+            .filter(|(_, (seen, all))| seen * 100 < all * usize::from(wanted))
+            .map(|(what, (seen, all))| format!("{seen} of {all} {what}"))
+            .collect();
+        (!short.is_empty())
+            .then(|| format!("below the threshold of {wanted} %: {}", short.join(", ")))
+    }
+}
+
+fn milliseconds(elapsed: Duration) -> String {
+    format!("{:.2} ms", elapsed.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,529 @@
+//! Tests that stand in policies: `test "…" { given { … } expect … }`.
+//!
+//! [`prepare`] makes a request of each, [`Trial::run`] holds it against the policies with the evaluator
+//! that decides for real. What a test does not mention gets a placeholder that a real request could
+//! have, and the time is fixed, so that a test says the same tomorrow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::check::referenced;
+use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
+use super::facts;
+use super::schema::{CLAIMS, IssuerSchema, ParameterKind, Schema};
+use super::syntax::ast::{self, Expectation, Field, GivenValue, Literal, Spanned, Text};
+use crate::context::ExchangeContext;
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
+use crate::oauth::NumericDate;
+use crate::oauth::claims::ClaimType;
+use crate::oauth::error::ErrorCode;
+use crate::oauth::id::RuleId;
+
+/// When tests happen that do not say `now`: Monday 2026-01-05, 12:00 UTC.
+pub const NOW: NumericDate = NumericDate(1_767_614_400);
+
+/// What a test may expect of what is issued, besides a processor's own parameters.
+const EXPECTED: [&str; 5] = ["audience", "scope", "lifetime", "sub", "token_type"];
+
+/// A test, ready to run.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Its module.
+    pub module: Arc<str>,
+    /// What it shows.
+    pub name: Arc<str>,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
+    context: ExchangeContext,
+    expected: Expected,
+}
+
+#[derive(Clone, Debug)]
+enum Expected {
+    Use {
+        processor: Arc<str>,
+        by: Option<RuleId>,
+        fields: BTreeMap<Arc<str>, Json>,
+    },
+    Refuse {
+        code: Option<ErrorCode>,
+        by: Option<RuleId>,
+    },
+}
+
+/// Makes every test of the files ready.
+///
+/// # Errors
+/// What a test gives that no request can have (E0702), and what it expects that cannot be (E0703).
+pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagnostics> {
+    let rules: BTreeMap<RuleId, ast::ItemKind> = files
+        .iter()
+        .flat_map(|file| {
+            let id = |rule: &ast::Rule| (referenced(&file.module, &rule.name.value), rule.kind);
+            file.rules().map(id)
+        })
+        .collect();
+    let mut preparing = Preparing {
+        schema,
+        paths: facts::known_paths(schema),
+        rules,
+        problems: Diagnostics::default(),
+    };
+    let trials: Vec<Trial> = files
+        .iter()
+        .flat_map(|file| file.tests().map(move |test| (&file.module, test)))
+        .filter_map(|(module, test)| preparing.trial(module, test))
+        .collect();
+    if preparing.problems.has_errors() {
+        return Err(preparing.problems);
+    }
+    Ok(trials)
+}
+
+struct Preparing<'a> {
+    schema: &'a Schema,
+    /// The paths that a request may have.
+    paths: BTreeSet<String>,
+    rules: BTreeMap<RuleId, ast::ItemKind>,
+    problems: Diagnostics,
+}
+
+impl Preparing<'_> {
+    fn wrong(&mut self, code: &'static str, span: &Span, message: String) {
+        self.problems
+            .push(Diagnostic::error(code, message).at(span));
+    }
+
+    fn trial(&mut self, module: &Text, test: &ast::Test) -> Option<Trial> {
+        let context = self.context(test);
+        let expected = self.expected(module, &test.expect.value);
+        Some(Trial {
+            module: Arc::clone(&module.value),
+            name: Arc::clone(&test.name.value),
+            span: test.name.span.clone(),
+            doc: test.doc.clone(),
+            context: context?,
+            expected: expected?,
+        })
+    }
+
+    fn context(&mut self, test: &ast::Test) -> Option<ExchangeContext> {
+        let before = self.problems.counts().0;
+        let mut given = Given {
+            facts: Map::new(),
+            places: BTreeMap::new(),
+        };
+        for field in &test.given {
+            match (&*field.name.value, &field.value.value) {
+                ("subject", GivenValue::Party(issuer, fields)) => {
+                    let alias = Json::from(&*issuer.value);
+                    self.set(&mut given, "subject.issuer", alias, &issuer.span);
+                    for field in fields {
+                        let path = self.of_subject(&field.name.value);
+                        self.field(&mut given, &path, field);
+                    }
+                }
+                ("subject", _) => {
+                    let message = "a subject is given as `ISSUER { sub: \"…\" }`".to_owned();
+                    self.wrong("E0702", &field.value.span, message);
+                }
+                (path, _) => self.field(&mut given, path, field),
+            }
+        }
+        self.placeholders(&mut given);
+        if self.problems.counts().0 > before {
+            return None;
+        }
+        let problems = match facts::assemble(&given.facts, self.schema, NOW) {
+            Ok(context) => return Some(context),
+            Err(problems) => problems,
+        };
+        for problem in problems {
+            let at = given
+                .places
+                .iter()
+                .find(|(path, _)| problem.contains(&format!("`{path}`")));
+            let span = at.map_or(&test.name.span, |(_, span)| span).clone();
+            self.wrong("E0702", &span, problem);
+        }
+        None
+    }
+
+    /// The path of what stands in the braces of a subject: an attribute's, else a claim's.
+    fn of_subject(&self, name: &str) -> String {
+        let path = format!("subject.{name}");
+        match self.paths.contains(&path) {
+            true => path,
+            false => format!("{CLAIMS}{name}"),
+        }
+    }
+
+    fn field(&mut self, given: &mut Given, path: &str, field: &Field) {
+        if !self.paths.contains(path) {
+            let message = format!("unknown attribute `{path}`");
+            let problem = Diagnostic::error("E0702", message).at(&field.name.span);
+            let known = self.paths.iter().map(String::as_str);
+            self.problems.push(problem.suggest(path, known));
+            return;
+        }
+        match json(&field.value) {
+            Some(value) => self.set(given, path, value, &field.value.span),
+            None => {
+                let message = format!("`{path}` takes a constant or a list of constants");
+                self.wrong("E0702", &field.value.span, message);
+            }
+        }
+    }
+
+    fn set(&mut self, given: &mut Given, path: &str, value: Json, span: &Span) {
+        if let Some(first) = given.places.insert(path.to_owned(), span.clone()) {
+            let problem = Diagnostic::error("E0702", format!("`{path}` is given twice")).at(span);
+            self.problems
+                .push(problem.related(&first, "first given here"));
+        }
+        given.facts.insert(path.to_owned(), value);
+    }
+
+    /// What a real request would have in any case: a client, an issuer, the claims that it requires.
+    fn placeholders(&self, given: &mut Given) {
+        let facts = &mut given.facts;
+        if let (false, Some(client)) =
+            (facts.contains_key("client.id"), self.schema.clients.first())
+        {
+            facts.insert("client.id".to_owned(), client.id.as_str().into());
+        }
+        let issuers = &self.schema.issuers;
+        if let (false, Some(issuer)) = (
+            facts.contains_key("subject.issuer"),
+            issuers.iter().find(|issuer| !issuer.alias.is_own()),
+        ) {
+            facts.insert("subject.issuer".to_owned(), issuer.alias.as_str().into());
+        }
+        let alias = facts.get("subject.issuer").and_then(Json::as_str);
+        let issuer = issuers
+            .iter()
+            .find(|issuer| Some(issuer.alias.as_str()) == alias);
+        for (name, claim) in issuer.into_iter().flat_map(required) {
+            let path = format!("{CLAIMS}{name}");
+            facts.entry(path).or_insert_with(|| placeholder(claim));
+        }
+    }
+
+    fn expected(&mut self, module: &Text, expectation: &Expectation) -> Option<Expected> {
+        match expectation {
+            Expectation::Refuse { code, by } => {
+                let known = [
+                    ErrorCode::InvalidRequest,
+                    ErrorCode::InvalidTarget,
+                    ErrorCode::InvalidScope,
+                    ErrorCode::UnauthorizedClient,
+                    ErrorCode::ServerError,
+                ];
+                let found = code.as_ref().map(|text| {
+                    let code = known.into_iter().find(|code| code.as_str() == &*text.value);
+                    if code.is_none() {
+                        let message = format!("no refusal has the code `{}`", text.value);
+                        let problem = Diagnostic::error("E0703", message).at(&text.span);
+                        let known = known.map(ErrorCode::as_str);
+                        self.problems.push(problem.suggest(&text.value, known));
+                    }
+                    code
+                });
+                let by = by.as_ref().map(|name| self.rule(module, name, None));
+                Some(Expected::Refuse {
+                    code: found.map_or(Some(None), |code| code.map(Some))?,
+                    by: by.map_or(Some(None), |by| by.map(Some))?,
+                })
+            }
+            Expectation::Use {
+                processor,
+                by,
+                fields,
+            } => {
+                if !self.schema.processors.contains_key(&processor.value) {
+                    let message = format!("no processor is called `{}`", processor.value);
+                    let problem = Diagnostic::error("E0703", message).at(&processor.span);
+                    let known = self.schema.processors.keys().map(|known| &**known);
+                    self.problems.push(problem.suggest(&processor.value, known));
+                }
+                let by = by
+                    .as_ref()
+                    .map(|name| self.rule(module, name, Some(ast::ItemKind::Rule)));
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|field| self.expected_field(&processor.value, field))
+                    .collect();
+                Some(Expected::Use {
+                    processor: Arc::clone(&processor.value),
+                    by: by.map_or(Some(None), |by| by.map(Some))?,
+                    fields: fields.into_iter().collect::<Option<_>>()?,
+                })
+            }
+        }
+    }
+
+    fn expected_field(&mut self, processor: &str, field: &Field) -> Option<(Arc<str>, Json)> {
+        let name = &field.name;
+        let own = self.schema.processors.get(processor)?.parameters;
+        let parameter = own.iter().find(|own| own.name == &*name.value);
+        if parameter.is_none() && !EXPECTED.contains(&&*name.value) {
+            let message = format!("nothing that is issued is called `{}`", name.value);
+            let problem = Diagnostic::error("E0703", message).at(&name.span);
+            let known = EXPECTED.into_iter().chain(own.iter().map(|own| own.name));
+            self.problems.push(problem.suggest(&name.value, known));
+            return None;
+        }
+        let value = json(&field.value);
+        let value = match (&*name.value, &field.value.value, value) {
+            ("audience" | "scope", _, Some(Json::String(one))) => Some(Json::from(vec![one])),
+            ("audience" | "scope", GivenValue::List(_), Some(Json::Array(mut items))) => {
+                items.sort_by_key(ToString::to_string);
+                items.dedup();
+                Some(items.into())
+            }
+            ("lifetime", GivenValue::Literal(Literal::Duration(_)), Some(value)) => Some(value),
+            ("sub" | "token_type", _, Some(value @ Json::String(_))) => Some(value),
+            ("audience" | "scope" | "lifetime" | "sub" | "token_type", ..) => None,
+            (_, GivenValue::Fields(_), value)
+                if parameter.is_some_and(|p| matches!(p.kind, ParameterKind::Map { .. })) =>
+            {
+                value
+            }
+            (_, GivenValue::Literal(_), value) => value,
+            _ => None,
+        };
+        if value.is_none() {
+            let wanted = match &*name.value {
+                "audience" | "scope" => "a list of strings",
+                "lifetime" => "a duration",
+                "sub" | "token_type" => "a string",
+                _ => "what the parameter takes",
+            };
+            let message = format!("`{}` takes {wanted}", name.value);
+            self.wrong("E0703", &field.value.span, message);
+        }
+        Some((Arc::clone(&name.value), value?))
+    }
+
+    /// A rule that a test names; of a kind, where only that could be.
+    fn rule(&mut self, module: &Text, name: &Text, kind: Option<ast::ItemKind>) -> Option<RuleId> {
+        let id = referenced(module, &name.value);
+        match self.rules.get(&id) {
+            Some(found) if kind.is_none_or(|kind| kind == *found) => return Some(id),
+            Some(_) => {
+                let message = format!("`{}` is a deny: nothing is issued by it", name.value);
+                self.wrong("E0703", &name.span, message);
+            }
+            None => {
+                let message = format!("no rule is called `{id}`");
+                let here = format!("{}.", module.value);
+                let known: Vec<String> = self.rules.keys().map(RuleId::to_string).collect();
+                let known = known
+                    .iter()
+                    .map(|id| id.strip_prefix(&here).unwrap_or(id.as_str()));
+                let problem = Diagnostic::error("E0703", message).at(&name.span);
+                self.problems.push(problem.suggest(&name.value, known));
+            }
+        }
+        None
+    }
+}
+
+/// What a test says of a request.
+struct Given {
+    facts: Map<String, Json>,
+    places: BTreeMap<String, Span>,
+}
+
+fn required(issuer: &IssuerSchema) -> impl Iterator<Item = (&Arc<str>, ClaimType)> {
+    let claims = issuer.claims.iter().filter(|(_, claim)| !claim.optional);
+    claims.map(|(name, claim)| (name, claim.ty))
+}
+
+fn placeholder(ty: ClaimType) -> Json {
+    match ty {
+        ClaimType::String => "placeholder".into(),
+        ClaimType::Int => 0.into(),
+        ClaimType::Bool => false.into(),
+        ClaimType::Uri => "https://placeholder.example".into(),
+        ClaimType::StringSet => Json::Array(Vec::new()),
+    }
+}
+
+/// A value of a test as JSON; a subject has none.
+fn json(value: &Spanned<GivenValue>) -> Option<Json> {
+    Some(match &value.value {
+        GivenValue::Literal(literal) => literal_json(literal),
+        GivenValue::List(items) => items.iter().map(|item| literal_json(&item.value)).collect(),
+        GivenValue::Word(word) => (&**word).into(),
+        GivenValue::Fields(fields) => {
+            let mut object = Map::new();
+            for field in fields {
+                object.insert(field.name.value.to_string(), json(&field.value)?);
+            }
+            object.into()
+        }
+        GivenValue::Party(..) => return None,
+    })
+}
+
+fn literal_json(literal: &Literal) -> Json {
+    match literal {
+        Literal::String(text) => (&**text).into(),
+        Literal::Int(number) => (*number).into(),
+        Literal::Bool(truth) => (*truth).into(),
+        Literal::Duration(duration) => duration.seconds.into(),
+        Literal::Instant(seconds, _) => (*seconds).into(),
+    }
+}
+
+/// How a test ended.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What differed, one line each; nothing where it passed.
+    pub differences: Vec<String>,
+    /// What would bring the outcome nearer, for people.
+    pub hints: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether it passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl Trial {
+    /// The request that it makes.
+    #[must_use]
+    pub fn context(&self) -> &ExchangeContext {
+        &self.context
+    }
+
+    /// Decides, and compares. `name` is what people call a processor.
+    pub fn run<P>(
+        &self,
+        set: &PolicySet<P>,
+        sources: &SourceText,
+        name: impl Fn(&P) -> String,
+    ) -> Verdict {
+        let mut differences = Vec::new();
+        match (set.decide(&self.context), &self.expected) {
+            (
+                Decision::Permit(processor, permit),
+                Expected::Use {
+                    processor: wanted,
+                    by,
+                    fields,
+                },
+            ) => {
+                let processor = name(processor);
+                if processor != **wanted {
+                    differences.push(format!("processor: expected {wanted}, got {processor}"));
+                }
+                if let Some(by) = by.as_ref().filter(|by| *by != permit.rule()) {
+                    differences.push(format!("rule: expected {by}, got {}", permit.rule()));
+                }
+                for (field, expected) in fields {
+                    let got = self.issued(field, &permit);
+                    if got != *expected {
+                        differences.push(format!("{field}: expected {expected}, got {got}"));
+                    }
+                }
+            }
+            (Decision::Deny(denial), Expected::Refuse { code, by }) => {
+                if let Some(code) = code.filter(|code| *code != denial.code) {
+                    let (code, got) = (code.as_str(), denial.code.as_str());
+                    differences.push(format!("error: expected {code}, got {got}"));
+                }
+                let refused_by = |id: &RuleId| match &denial.reason {
+                    Reason::DeniedBy(rules) | Reason::Ambiguous(rules) => rules.contains(id),
+                    _ => denial.rule.as_ref().is_some_and(|(rule, _)| rule == id),
+                };
+                if let Some(by) = by.as_ref().filter(|by| !refused_by(by)) {
+                    differences.push(format!("refused by: expected {by}, got {}", why(&denial)));
+                }
+            }
+            (Decision::Permit(processor, permit), Expected::Refuse { .. }) => {
+                differences.push(format!(
+                    "expected a refusal, got use {} by {}",
+                    name(processor),
+                    permit.rule()
+                ));
+            }
+            (Decision::Deny(denial), Expected::Use { processor, .. }) => {
+                differences.push(format!(
+                    "expected use {processor}, got refuse {}: {}",
+                    denial.code.as_str(),
+                    why(&denial)
+                ));
+            }
+        }
+        let hints = match differences.is_empty() {
+            true => Vec::new(),
+            false => self.hints(set, sources),
+        };
+        Verdict { differences, hints }
+    }
+
+    fn issued(&self, field: &str, permit: &Permit<'_>) -> Json {
+        let allowed = permit.allowance();
+        match field {
+            "audience" => sorted(allowed.audience.iter().map(|name| &**name)),
+            "scope" => sorted(allowed.scope.as_set().iter().map(|token| &**token)),
+            "lifetime" => allowed.expires_at.since(self.context.now).into(),
+            "sub" => allowed.subject.as_str().into(),
+            "token_type" => allowed.token_type.name().into(),
+            other => permit.parameters().get(other).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What the rule that the test names, or the one that came nearest, does not find.
+    fn hints<P>(&self, set: &PolicySet<P>, sources: &SourceText) -> Vec<String> {
+        let trace = set.trace(&self.context);
+        let (Expected::Use { by, .. } | Expected::Refuse { by, .. }) = &self.expected;
+        let named = trace
+            .rules
+            .iter()
+            .find(|rule| Some(&rule.id) == by.as_ref() && !rule.matched);
+        let Some(rule) = named.or_else(|| trace.nearest_miss()) else {
+            return Vec::new();
+        };
+        let mut hints = vec![format!(
+            "{} {} does not match:",
+            rule.id,
+            sources.place(&rule.span)
+        )];
+        for line in rule.lines.iter().filter(|line| !line.holds) {
+            hints.push(format!("  {}", super::explain::line(line, sources)));
+        }
+        hints
+    }
+}
+
+fn sorted<'a>(items: impl Iterator<Item = &'a str>) -> Json {
+    let items: BTreeSet<String> = items.map(|item| Json::from(item).to_string()).collect();
+    items
+        .iter()
+        .filter_map(|item| serde_json::from_str::<Json>(item).ok())
+        .collect()
+}
+
+/// A refusal's reason in words.
+fn why(denial: &Denial) -> String {
+    super::explain::why(&denial.reason)
+}
+
+/// A failed test as a finding.
+#[must_use]
+pub fn failure(trial: &Trial, verdict: &Verdict) -> Diagnostic {
+    let message = format!("test `{}` failed", trial.name);
+    let problem = Diagnostic::error("E0701", message).at(&trial.span);
+    let lines = verdict.differences.iter().chain(&verdict.hints);
+    lines.fold(problem, |problem, line| problem.help(line.clone()))
+}
