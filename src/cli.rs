@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod make;
+mod reference;
 mod serve;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -35,6 +36,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Say everything that is wrong with a configuration directory.
     Check(check::Check),
+    /// List the codes of findings, or explain one.
+    Reference(reference::Reference),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
@@ -73,6 +76,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let code = match arguments.verb {
         Verb::Serve(verb) => serve::run(&verb),
         Verb::Check(verb) => check::run(&verb),
+        Verb::Reference(verb) => reference::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),

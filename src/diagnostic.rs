@@ -2,6 +2,8 @@
 //!
 //! The command line, the log, `/status` and later the editors all print the same thing.
 
+pub mod codes;
+
 mod render;
 
 use std::collections::{BTreeMap, HashSet};
@@ -133,17 +135,7 @@ impl Diagnostic {
     #[must_use]
     pub fn suggest<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        let close = known
-            .iter()
-            .map(|word| {
-                (
-                    strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()),
-                    *word,
-                )
-            })
-            .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-            .min();
-        match close {
+        match close(written, &known).first() {
             Some((_, word)) => self.help(format!("did you mean `{word}`?")),
             None if (1..=16).contains(&known.len()) => {
                 let list: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
@@ -152,6 +144,22 @@ impl Diagnostic {
             None => self,
         }
     }
+}
+
+/// The known words that may have been meant, each once, with how many letters they are away; the closest
+/// first.
+#[must_use]
+pub fn close<'a>(written: &str, known: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let distance =
+        |word: &str| strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase());
+    let mut close: Vec<(usize, &str)> = known
+        .iter()
+        .map(|word| (distance(word), *word))
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .collect();
+    close.sort_unstable();
+    close.dedup();
+    close
 }
 
 /// Everything found, and the text of the files that it is about.
