@@ -1,6 +1,8 @@
 //! Findings as people and machines get them: the codes and their pages, `cambist reference`, the formats
 //! of `cambist check`, and `--fix`.
 
+mod fixes;
+mod formats;
 mod pages;
 
 use std::collections::BTreeMap;
@@ -98,6 +100,10 @@ fn realm(changes: &[(&str, Option<&str>)], policy: &str) -> tempfile::TempDir {
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    fs::read_to_string(dir.join(name)).unwrap()
 }
 
 /// Runs the binary in a directory: exit code, standard output, standard error.
