@@ -116,6 +116,9 @@ fn writable(dir: &Path, file: &str) -> Result<(PathBuf, fs::Metadata), String> {
         return Err("it is outside of the configuration directory".to_owned());
     }
     let meta = fs::metadata(&path).map_err(said)?;
+    if !meta.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
     // Replacing it would succeed all the same, against what its owner said.
     if meta.permissions().readonly() {
         return Err("it is read-only".to_owned());
