@@ -337,17 +337,24 @@ fn granted(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
     let issued = trail.issued.as_ref()?;
     let audience: Vec<&str> = allowance.audience.iter().map(|name| &**name).collect();
     let target = |path: &str| matches!(path, "resource" | "audience");
-    Some(serde_json::json!({
+    let told = serde_json::json!({
         "audience": shown.made_of(target, audience),
         "scope": shown.value("scope", allowance.scope.to_string()),
         "expires_at": shown.value(SUBJECT_EXP, allowance.expires_at.0),
         "token_type": allowance.token_type.name(),
-        "beyond_subject": trail.permitted.as_ref()?.beyond_subject,
         // A template may hold any attribute.
         "sub": shown.made_of(|path| path.starts_with("subject.") || path.starts_with("client."), allowance.subject.as_str()),
         "token_id": issued.token_id,
         "token_sha256": issued.token_hash,
-    }))
+    });
+    let Value::Object(mut granted) = told else {
+        return None;
+    };
+    if trail.permitted.as_ref()?.beyond_subject {
+        // More than the subject's token had: to be found again by whoever looks.
+        granted.insert("beyond_subject".to_owned(), true.into());
+    }
+    Some(granted.into())
 }
 
 fn redacted(facts: &Map<String, Value>, shown: Shown<'_>) -> Map<String, Value> {

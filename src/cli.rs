@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod make;
+mod reference;
 mod serve;
 mod test;
 
@@ -38,6 +39,8 @@ enum Verb {
     Check(check::Check),
     /// Run the tests that stand in the policies.
     Test(test::Test),
+    /// List the codes of findings, or explain one.
+    Reference(reference::Reference),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
@@ -77,6 +80,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(verb) => serve::run(&verb),
         Verb::Check(verb) => check::run(&verb),
         Verb::Test(verb) => test::run(&verb),
+        Verb::Reference(verb) => reference::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),

@@ -15,6 +15,7 @@ mod source;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use policies::MANIFEST;
 pub use source::Sources;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText};

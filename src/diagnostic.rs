@@ -2,6 +2,12 @@
 //!
 //! The command line, the log, `/status` and later the editors all print the same thing.
 
+pub mod codes;
+
+mod fix;
+
+mod formats;
+
 mod render;
 
 use std::collections::{BTreeMap, HashSet};
@@ -9,6 +15,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use fix::{Edit, Fix, Replacement};
+pub use formats::Format;
 pub use render::Style;
 
 /// A place in a file.
@@ -66,6 +74,8 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What to do.
     pub help: Vec<String>,
+    /// What a machine could do, if somebody chooses it or there is only one.
+    pub fixes: Vec<Fix>,
     /// Whether to name the place without showing its line, which may hold what nobody should see.
     pub concealed: bool,
 }
@@ -81,6 +91,7 @@ impl Diagnostic {
             label: None,
             related: Vec::new(),
             help: Vec::new(),
+            fixes: Vec::new(),
             concealed: false,
         }
     }
@@ -129,29 +140,44 @@ impl Diagnostic {
     }
 
     /// Adds "did you mean" when a known word is close to what was written, and the known words where
-    /// there are few.
+    /// there are few. Where no other word is nearly as close, writing it at the finding's place is a fix.
     #[must_use]
     pub fn suggest<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        let close = known
-            .iter()
-            .map(|word| {
-                (
-                    strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase()),
-                    *word,
-                )
-            })
-            .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-            .min();
-        match close {
-            Some((_, word)) => self.help(format!("did you mean `{word}`?")),
-            None if (1..=16).contains(&known.len()) => {
+        match close(written, &known).as_slice() {
+            [] if (1..=16).contains(&known.len()) => {
                 let list: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
                 self.help(format!("known here: {}", list.join(", ")))
             }
-            None => self,
+            [] => self,
+            [(distance, first), others @ ..] => {
+                let helped = self.help(format!("did you mean `{first}`?"));
+                let alone = others.iter().all(|(other, _)| *other > distance + 1);
+                // Names that differ in a number are different names, each well spelled.
+                let digits = |word: &str| word.replace(|c: char| !c.is_ascii_digit(), "");
+                match alone && *first != written && digits(first) == digits(written) {
+                    true => helped.with_word_fix(written, first),
+                    false => helped,
+                }
+            }
         }
     }
+}
+
+/// The known words that may have been meant, each once, with how many letters they are away; the closest
+/// first.
+#[must_use]
+pub fn close<'a>(written: &str, known: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let distance =
+        |word: &str| strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase());
+    let mut close: Vec<(usize, &str)> = known
+        .iter()
+        .map(|word| (distance(word), *word))
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .collect();
+    close.sort_unstable();
+    close.dedup();
+    close
 }
 
 /// Everything found, and the text of the files that it is about.
@@ -262,11 +288,17 @@ impl SourceText {
     /// A file's name for people: with its directory, so that it can be opened from here.
     #[must_use]
     pub fn shown(&self, file: &str) -> String {
-        if self.directory.is_empty() {
+        if self.directory.is_empty() || file.starts_with('/') {
             file.to_owned()
         } else {
             format!("{}/{file}", self.directory.trim_end_matches('/'))
         }
+    }
+
+    /// The directory that files' names are relative to, if they are of one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&str> {
+        (!self.directory.is_empty()).then_some(&*self.directory)
     }
 
     /// Adds a file.
@@ -285,10 +317,20 @@ impl SourceText {
     /// The line and column (both from 1, the column in characters) where a span starts.
     #[must_use]
     pub fn line_column(&self, span: &Span) -> Option<(usize, usize)> {
-        let file = self.files.get(&span.file)?;
-        let line = file.lines.partition_point(|start| *start <= span.start);
+        self.position(&span.file, span.start)
+    }
+
+    /// The line and column one past the end of a span.
+    #[must_use]
+    pub fn end_line_column(&self, span: &Span) -> Option<(usize, usize)> {
+        self.position(&span.file, span.end)
+    }
+
+    fn position(&self, file: &str, at: usize) -> Option<(usize, usize)> {
+        let file = self.files.get(file)?;
+        let line = file.lines.partition_point(|start| *start <= at);
         let start = *file.lines.get(line.checked_sub(1)?)?;
-        let column = file.text.get(start..span.start)?.chars().count() + 1;
+        let column = file.text.get(start..at)?.chars().count() + 1;
         Some((line, column))
     }
 

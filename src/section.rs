@@ -5,6 +5,7 @@
 //! aliases, tags, merge keys, duplicate keys and further documents are errors. Scalars are read as
 //! their source text, so that `on`, `no` or `1e3` never change type.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -236,11 +237,13 @@ impl Node {
                 span,
                 entries,
                 known: Vec::new(),
+                taken: Vec::new(),
             }),
             Value::Null => Some(Section {
                 span,
                 entries: Vec::new(),
                 known: Vec::new(),
+                taken: Vec::new(),
             }),
             Value::Scalar(_) | Value::List(_) => {
                 problems.push(
@@ -341,6 +344,8 @@ pub struct Section {
     pub span: Span,
     entries: Vec<(Key, Node)>,
     known: Vec<&'static str>,
+    /// Those of them that were there.
+    taken: Vec<&'static str>,
 }
 
 impl Section {
@@ -365,6 +370,7 @@ impl Section {
             .iter()
             .position(|(key, _)| &*key.name == name)?;
         let (key, node) = self.entries.remove(index);
+        self.taken.push(name);
         match node.value {
             Value::Null => None,
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => Some((key, node)),
@@ -419,6 +425,7 @@ impl Section {
             span: self.span.clone(),
             entries: Vec::new(),
             known: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -440,11 +447,18 @@ impl Section {
     /// Reports every key that nobody took. Beside secrets, the line is not shown: a misspelled key may
     /// have one behind it.
     pub fn finish(self, problems: &mut Diagnostics) {
+        let mut present: BTreeSet<String> = self.taken.iter().map(|key| key.to_string()).collect();
         for (key, _) in &self.entries {
             let problem = Diagnostic::error("E1002", format!("unknown key `{}`", key.name));
-            let problem = problem
+            let mut problem = problem
                 .at(&key.span)
                 .suggest(&key.name, self.known.iter().copied());
+            // The key that was meant may stand here already; then nobody but its author can choose.
+            problem.fixes.retain(|fix| {
+                fix.edits
+                    .iter()
+                    .all(|edit| present.insert(edit.replacement.clone()))
+            });
             problems.push(match self.known.contains(&"secret_file") {
                 true => problem.concealed(),
                 false => problem,

@@ -1,20 +1,45 @@
-//! `cambist check DIR`: loads it as `serve` would, and touches nothing else.
+//! `cambist check DIR`: loads it as `serve` would. It touches nothing, unless told to with `--fix`.
+
+mod fix;
+
+use clap::ValueEnum;
 
 use super::{
-    Directory, FINDINGS, GOOD, complain, complain_about, complain_about_load, could_not, say,
-    services,
+    Directory, FINDINGS, GOOD, complain, complain_about, could_not, counted, say, services,
 };
-use crate::config;
+use crate::config::{self, LoadError};
+use crate::diagnostic::{self, Diagnostics, SourceText};
+use crate::services::Services;
+use crate::snapshot::Snapshot;
 
 /// Say everything that is wrong with a configuration directory.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     #[command(flatten)]
     directory: Directory,
-    /// Print findings as JSON on standard output.
+    /// How findings are printed: text on standard error, the others on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Carry out the fixes that leave nothing to choose, then say what is left.
     #[arg(long)]
-    json: bool,
+    fix: bool,
 }
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people, with excerpts; the first hundred.
+    Text,
+    /// A JSON array of all.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Workflow commands of GitHub Actions, for annotations.
+    Github,
+}
+
+/// What a load gave: its findings, and a snapshot where none of them is an error.
+type Loaded = Result<Snapshot, Box<LoadError>>;
 
 pub(super) fn run(verb: &Check) -> u8 {
     let services = match services() {
@@ -27,40 +52,49 @@ pub(super) fn run(verb: &Check) -> u8 {
         complain("help: give the directory that holds cambist.yaml\n");
         return code;
     }
-    match config::load(dir, &services, None) {
-        Ok(snapshot) => {
-            if verb.json {
-                say(&format!(
-                    "{:#}\n",
-                    snapshot.warnings.to_json(&snapshot.sources)
-                ));
-                return GOOD;
-            }
-            complain_about(&snapshot.warnings, &snapshot.sources);
-            let (rules, denies) = snapshot.realm.policies.counts();
-            let plural = |count, one: &str, many: &str| {
-                format!("{count} {}", if count == 1 { one } else { many })
-            };
-            say(&format!(
-                "ok: {}, {}, {}, {}  {}\n",
-                plural(rules, "rule", "rules"),
-                plural(denies, "deny", "denies"),
-                plural(snapshot.realm.clients.len(), "client", "clients"),
-                plural(snapshot.warnings.counts().1, "warning", "warnings"),
-                snapshot.hash
-            ));
-            GOOD
-        }
-        Err(error) => {
-            if verb.json {
-                say(&format!(
-                    "{:#}\n",
-                    error.diagnostics.to_json(&error.sources)
-                ));
-            } else {
-                complain_about_load(&error);
-            }
-            FINDINGS
-        }
+    let loaded = match verb.fix {
+        true => fix::until_nothing_changes(dir, || load(verb, &services)),
+        false => load(verb, &services),
+    };
+    let (findings, sources) = found(&loaded);
+    match verb.format {
+        Format::Text => say_to_people(&loaded),
+        Format::Json => say(&findings.format(diagnostic::Format::Json, sources)),
+        Format::Sarif => say(&findings.format(diagnostic::Format::Sarif, sources)),
+        Format::Github => say(&findings.format(diagnostic::Format::Github, sources)),
     }
+    match loaded {
+        Ok(_) => GOOD,
+        Err(_) => FINDINGS,
+    }
+}
+
+fn load(verb: &Check, services: &Services) -> Loaded {
+    config::load(&verb.directory.dir, services, None)
+}
+
+fn found(loaded: &Loaded) -> (&Diagnostics, &SourceText) {
+    match loaded {
+        Ok(snapshot) => (&snapshot.warnings, &snapshot.sources),
+        Err(error) => (&error.diagnostics, &error.sources),
+    }
+}
+
+fn say_to_people(loaded: &Loaded) {
+    let (findings, sources) = found(loaded);
+    complain_about(findings, sources);
+    let Ok(snapshot) = loaded else {
+        return complain(&format!("{}\n", counted(findings)));
+    };
+    let (rules, denies) = snapshot.realm.policies.counts();
+    let plural =
+        |count, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    say(&format!(
+        "ok: {}, {}, {}, {}  {}\n",
+        plural(rules, "rule", "rules"),
+        plural(denies, "deny", "denies"),
+        plural(snapshot.realm.clients.len(), "client", "clients"),
+        plural(findings.counts().1, "warning", "warnings"),
+        snapshot.hash
+    ));
 }

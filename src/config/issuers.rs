@@ -501,8 +501,9 @@ impl Reader<'_> {
             {
                 let problem =
                     Diagnostic::error("E1006", format!("`{word}` is read as a name")).at(&span);
-                self.problems
-                    .push(problem.suggest(word, ["any", "client", "self"]));
+                let problem = problem.suggest(word, ["any", "client", "self"]);
+                // Whose tokens are taken is nothing that a machine should widen.
+                self.problems.push(problem.unfixed());
                 None
             }
             ["any"] => Some(AudienceRule::Any),

@@ -65,7 +65,7 @@ pub(super) fn files(
 /// Where this file stands beside the others (`sha256sum *.policy > policies.sha256`), every policy file
 /// must be in it with its hash, and every file in it must be loaded: a set that is only half written is
 /// never taken, however sound it looks.
-pub(super) const MANIFEST: &str = "policies.sha256";
+pub const MANIFEST: &str = "policies.sha256";
 
 fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics) {
     if !sources.path(MANIFEST).exists() {

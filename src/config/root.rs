@@ -169,7 +169,7 @@ fn own_issuer(root: &mut Section, problems: &mut Diagnostics) -> Option<(Issuer,
         problems.push(match uri.is_canonical() {
             true => problem
                 .help("it is only a name: the listener may still speak plain HTTP on loopback"),
-            false => problem.help(format!("write `{}`", uri.canonical())),
+            false => problem.rewrite(issuer.as_str(), uri.canonical()),
         });
         return None;
     }
@@ -263,7 +263,7 @@ fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry
             problems.push(
                 problem
                     .at(&node.span)
-                    .help(format!("write `{}`", under.canonical())),
+                    .rewrite(under.raw(), under.canonical()),
             );
         }
         let same = |other: &&RegisteredResource| {

@@ -1,4 +1,4 @@
-//! Findings as text with excerpts, as one line each, and as JSON.
+//! Findings as text with excerpts, and as one line each.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Diagnostic, Diagnostics, Severity, SourceText, Span};
 
 /// How many findings are shown; nobody mends more at a time, and each costs a walk through its file.
-const MAX_SHOWN: usize = 100;
+pub(super) const MAX_SHOWN: usize = 100;
 
 /// Whether to colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,16 +32,6 @@ impl Diagnostics {
         }
         out
     }
-
-    /// All findings as a JSON array.
-    #[must_use]
-    pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
-        self.sorted()
-            .into_iter()
-            .take(MAX_SHOWN)
-            .map(|item| item.to_json(sources))
-            .collect()
-    }
 }
 
 impl Diagnostic {
@@ -59,8 +49,8 @@ impl Diagnostic {
                 None => group.element(origin(sources, span)),
             };
         }
-        for help in &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
+        for help in self.help_lines(sources) {
+            group = group.element(Level::HELP.message(help));
         }
         let renderer = match style {
             Style::Plain => Renderer::plain(),
@@ -68,6 +58,18 @@ impl Diagnostic {
         };
         let report: &[Group<'_>] = &[group];
         renderer.render(report)
+    }
+
+    /// The lines of help; the one that a machine can follow says how. Text that is of no directory cannot
+    /// be checked from the command line.
+    fn help_lines(&self, sources: &SourceText) -> Vec<String> {
+        let mut lines = self.help.clone();
+        let offer = self.only_offer(sources);
+        let offer = offer.filter(|_| sources.directory().is_some());
+        if let Some(line) = offer.and_then(|(fix, _)| lines.get_mut(fix.help)) {
+            line.push_str(" (`cambist check --fix` applies this)");
+        }
+        lines
     }
 
     fn excerpts<'a>(
@@ -129,23 +131,6 @@ impl Diagnostic {
             self.code,
             self.message
         )
-    }
-
-    /// The finding as JSON.
-    #[must_use]
-    pub fn to_json(&self, sources: &SourceText) -> serde_json::Value {
-        let place = self.span.as_ref().map(|span| {
-            let (line, column) = sources.line_column(span).unwrap_or((0, 0));
-            serde_json::json!({ "file": sources.shown(&span.file), "line": line, "column": column })
-        });
-        serde_json::json!({
-            "code": self.code,
-            "severity": self.severity.name(),
-            "message": self.message,
-            "at": place,
-            "label": self.label,
-            "help": self.help,
-        })
     }
 }
 

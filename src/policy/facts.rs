@@ -312,6 +312,15 @@ impl Reader<'_> {
 
     fn subject(&mut self, schema: &Schema, now: NumericDate) -> Option<Party> {
         let issuer = self.issuer(schema)?;
+        for path in self.facts.keys() {
+            if let Some(name) = path.strip_prefix(CLAIMS)
+                && !issuer.claims.contains_key(name)
+                && known_paths(schema).contains(path)
+            {
+                let problem = format!("`{path}`: `{}` declares no such claim", issuer.alias);
+                self.problems.push(problem);
+            }
+        }
         let mut claims = Attributes::new();
         self.family(
             CLAIMS,

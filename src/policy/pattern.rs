@@ -21,7 +21,7 @@ pub enum PatternError {
     #[error("the pattern {0}")]
     Uri(#[from] UriError),
     /// It is one, but not spelled canonically.
-    #[error("the pattern is not canonical; write `{0}`")]
+    #[error("the pattern is not canonical")]
     NotCanonical(String),
     /// `*example.com`, `api-*.example.com`, `https://a.*.com`.
     #[error("in a host, `*` or `**` stands alone as the first label: `*.example.com`")]

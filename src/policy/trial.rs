@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use super::check::referenced;
 use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
 use super::facts;
-use super::schema::{CLAIMS, IssuerSchema, ParameterKind, Schema};
+use super::schema::{ATTRIBUTES, CLAIMS, IssuerSchema, ParameterKind, Schema, Type};
 use super::syntax::ast::{self, Expectation, Field, GivenValue, Literal, Spanned, Text};
 use crate::context::ExchangeContext;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
@@ -135,11 +135,9 @@ impl Preparing<'_> {
             }
         }
         self.placeholders(&mut given);
-        if self.problems.counts().0 > before {
-            return None;
-        }
+        let sound = self.problems.counts().0 == before;
         let problems = match facts::assemble(&given.facts, self.schema, NOW) {
-            Ok(context) => return Some(context),
+            Ok(context) => return Some(context).filter(|_| sound),
             Err(problems) => problems,
         };
         for problem in problems {
@@ -170,12 +168,46 @@ impl Preparing<'_> {
             self.problems.push(problem.suggest(path, known));
             return;
         }
+        if let Some(wanted) = self.unit(path, &field.value.value) {
+            let message = format!("`{path}` takes {wanted}");
+            self.wrong("E0702", &field.value.span, message);
+            return;
+        }
+        if let ("client.id", GivenValue::Literal(Literal::String(text))) =
+            (path, &field.value.value)
+        {
+            let clients = || self.schema.clients.iter().flat_map(|c| &c.names);
+            if clients().all(|name| name != text) {
+                let message = format!("no client is called `{text}`");
+                let problem = Diagnostic::error("E0702", message).at(&field.value.span);
+                let known = clients().map(|name| &**name);
+                self.problems.push(problem.suggest(text, known));
+                return;
+            }
+        }
         match json(&field.value) {
             Some(value) => self.set(given, path, value, &field.value.span),
             None => {
                 let message = format!("`{path}` takes a constant or a list of constants");
                 self.wrong("E0702", &field.value.span, message);
             }
+        }
+    }
+
+    /// What a path takes, where a constant is of another unit: seconds would mean another thing there.
+    fn unit(&self, path: &str, value: &GivenValue) -> Option<&'static str> {
+        let attribute = ATTRIBUTES.iter().find(|attribute| attribute.path == path);
+        let ty = attribute.map(|attribute| attribute.ty);
+        let GivenValue::Literal(literal) = value else {
+            return None;
+        };
+        match (ty, literal) {
+            (Some(Type::Instant), Literal::Instant(..)) => None,
+            (Some(Type::Duration), Literal::Duration(_)) => None,
+            (Some(Type::Instant), _) => Some("an instant: `2026-12-01T08:00:00Z`"),
+            (Some(Type::Duration), _) => Some("a duration: `5m`"),
+            (Some(_), Literal::Instant(..) | Literal::Duration(_)) => Some("no time"),
+            _ => None,
         }
     }
 

@@ -101,7 +101,8 @@ fn build(
                 problems.push(
                     Diagnostic::error("E1006", message)
                         .at(&node.span)
-                        .suggest(algorithm.as_str(), known),
+                        .suggest(algorithm.as_str(), known)
+                        .unfixed(),
                 );
                 return None;
             };

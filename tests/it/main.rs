@@ -16,6 +16,10 @@ mod jose;
 #[cfg(test)]
 mod config;
 
+// Findings as people and machines get them.
+#[cfg(test)]
+mod findings;
+
 // What follows a change on disk.
 #[cfg(test)]
 mod reload;

@@ -721,8 +721,8 @@ impl<'a> Checker<'a> {
         }
         if found.trunc() != found {
             let message = format!("`{text}` has bits set outside its prefix");
-            let written = problem(message).help(format!("write `{}`", found.trunc()));
-            self.report(written);
+            let problem = problem(message);
+            self.report(problem.rewrite(text, &found.trunc().to_string()));
             return None;
         }
         Some(found)

@@ -314,7 +314,7 @@ impl<'a> Checker<'a> {
 
     pub(super) fn glob(&mut self, text: &str, separators: &str, span: &Span) -> Option<Glob> {
         Glob::new(text, separators)
-            .map_err(|error| self.pattern_error(&error, span))
+            .map_err(|error| self.pattern_error(text, &error, span))
             .ok()
     }
 
@@ -336,11 +336,11 @@ impl<'a> Checker<'a> {
         span: &Span,
     ) -> Option<UriPattern> {
         parse(text)
-            .map_err(|error| self.pattern_error(&error, span))
+            .map_err(|error| self.pattern_error(text, &error, span))
             .ok()
     }
 
-    fn pattern_error(&mut self, error: &PatternError, span: &Span) {
+    fn pattern_error(&mut self, text: &str, error: &PatternError, span: &Span) {
         let code = match error {
             PatternError::HostWildcard => "E0213",
             PatternError::NotCanonical(_) => "E0210",
@@ -351,7 +351,11 @@ impl<'a> Checker<'a> {
             | PatternError::Opaque
             | PatternError::PathWildcard => "E0211",
         };
-        self.report(Diagnostic::error(code, error.to_string()).at(span));
+        let problem = Diagnostic::error(code, error.to_string()).at(span);
+        self.report(match error {
+            PatternError::NotCanonical(canonical) => problem.rewrite(text, canonical),
+            _ => problem,
+        });
     }
 
     /// A constant URI; it must be canonical, so that what is read is what is compared.
@@ -360,11 +364,7 @@ impl<'a> Checker<'a> {
             Ok(uri) if uri.is_canonical() => return Some(uri),
             Ok(uri) => {
                 let problem = Diagnostic::error("E0210", "the URI is not canonical");
-                self.report(
-                    problem
-                        .at(span)
-                        .help(format!("write `{}`", uri.canonical())),
-                );
+                self.report(problem.at(span).rewrite(text, uri.canonical()));
             }
             Err(error) => {
                 self.report(Diagnostic::error("E0211", format!("`{text}` {error}")).at(span))

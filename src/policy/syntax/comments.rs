@@ -61,12 +61,15 @@ pub(super) fn take_doc(comments: &mut [Comment], text: &str, start: usize) -> Op
     for comment in above.iter_mut().rev() {
         let between = text.get(comment.span.end..below).unwrap_or_default();
         let adjacent = between.trim().is_empty() && between.matches('\n').count() == 1;
-        if !(comment.own_line && adjacent && comment.text.starts_with("##")) {
+        let body = comment.text.strip_prefix("##");
+        let Some(body) = body.filter(|body| !body.starts_with('#')) else {
+            break;
+        };
+        if !(comment.own_line && adjacent) {
             break;
         }
         comment.doc = true;
         below = comment.span.start;
-        let body = comment.text.strip_prefix("##").unwrap_or_default();
         lines.push(Arc::from(body.strip_prefix(' ').unwrap_or(body)));
     }
     lines.reverse();

@@ -64,6 +64,11 @@ impl Place {
         }
     }
 
+    /// Whether the text stands in the file as it is.
+    pub(super) fn is_exact(&self) -> bool {
+        self.whole.is_none()
+    }
+
     pub(super) fn span(&self, range: std::ops::Range<usize>) -> Span {
         match &self.whole {
             Some(span) => span.clone(),

@@ -12,24 +12,25 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 /// Words of the language that later builds bring.
 const LATER: &[&str] = &["prove"];
 
-/// Slips that come from other languages, and what to write here.
-const SLIPS: &[(&str, &str)] = &[
-    ("&&", "write `and`"),
-    ("||", "write `or`"),
-    ("!", "write `not`"),
-    ("'", "write strings in double quotes"),
-    ("//", "comments begin with `#`"),
-    ("/*", "comments begin with `#`"),
-    ("resources", "write `resource`"),
-    ("audiences", "write `audience`"),
-    ("clients", "write `client`"),
-    ("scopes", "write `scope`"),
-    ("allow", "write `rule`"),
-    ("permit", "write `rule`"),
-    ("forbid", "write `deny`"),
+/// Slips that come from other languages, what to say, and what to write in their place where that is sure.
+const SLIPS: &[(&str, &str, Option<&str>)] = &[
+    ("&&", "write `and`", Some("and")),
+    ("||", "write `or`", Some("or")),
+    ("!", "write `not`", Some("not ")),
+    ("'", "write strings in double quotes", None),
+    ("//", "comments begin with `#`", Some("#")),
+    ("/*", "comments begin with `#`", None),
+    ("resources", "write `resource`", Some("resource")),
+    ("audiences", "write `audience`", Some("audience")),
+    ("clients", "write `client`", Some("client")),
+    ("scopes", "write `scope`", Some("scope")),
+    ("allow", "write `rule`", Some("rule")),
+    ("permit", "write `rule`", Some("rule")),
+    ("forbid", "write `deny`", Some("deny")),
     (
         "priority",
-        "there are no priorities: exactly one outcome may match",
+        "there are no priorities: `overrides RULE` says which of two rules wins",
+        None,
     ),
 ];
 
@@ -97,7 +98,12 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
     let rest = text.get(start..).unwrap_or_default();
     let word = first_word(rest);
     let span = place.span(start..start + word.len());
-    let before = text.get(..start).unwrap_or_default().trim_end();
+    let rest_before = text.get(..start).unwrap_or_default();
+    let before = rest_before.trim_end();
+    let before_words = before
+        .strip_suffix(last_word(before))
+        .unwrap_or(before)
+        .trim_end();
     let before_start = before.len() - last_word(before).len();
     let before_span = place.span(before_start..before.len());
     let before = last_word(before);
@@ -153,9 +159,41 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
     if wanted.contains(&words(Rule::file)) {
         problem = problem.help("a policy file begins with `policy 1 module NAME`");
     } else if operator && word == "=" {
-        problem = problem.help("write `==` to compare");
-    } else if let Some((_, advice)) = SLIPS.iter().find(|(slip, _)| rest.starts_with(slip)) {
-        problem = problem.help(*advice);
+        problem = mended(
+            problem,
+            place,
+            start..start + 1,
+            "write `==` to compare",
+            "==",
+        );
+    } else if word == "=" && rest_before.ends_with('=') {
+        let range = start - 1..start + 1;
+        problem = problem.at(&place.span(range.clone()));
+        problem = mended(problem, place, range, "a test gives with one `=`", "=");
+    } else if rest.starts_with('.') && before_words.ends_with("time in") {
+        problem = problem.help("write the time zone first: `time in \"Europe/Zurich\" mon..fri`");
+    } else if word == "import" {
+        problem = problem.help("imports stand right after `module NAME`");
+    } else if word == ","
+        && wanted.contains(&"`}`".to_owned())
+        && wanted.contains(&words(Rule::path))
+    {
+        let advice = "settings are not separated by commas";
+        problem = mended(problem, place, start..start + 1, advice, "");
+    } else if let Some((slip, advice, instead)) = slip(rest, word) {
+        problem = match (instead, quoted(rest)) {
+            (Some(instead), _) => {
+                mended(problem, place, start..start + slip.len(), advice, instead)
+            }
+            (None, Some((end, text))) => mended(
+                problem,
+                place,
+                start..start + end,
+                advice,
+                &format!("\"{text}\""),
+            ),
+            (None, None) => problem.help(advice),
+        };
     } else if word == "-" || (operator && word.starts_with('-')) {
         problem = problem.help("a name in a path has no `-`");
     } else if word.starts_with(char::is_alphabetic)
@@ -167,6 +205,36 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
         problem = problem.help("write `by client \"…\"`");
     }
     problem.into()
+}
+
+/// The slip that a text begins with; words must be whole.
+fn slip(rest: &str, word: &str) -> Option<(&'static str, &'static str, Option<&'static str>)> {
+    let found = SLIPS.iter().find(|(slip, ..)| {
+        *slip == word || (rest.starts_with(slip) && !slip.starts_with(char::is_alphabetic))
+    });
+    found.copied()
+}
+
+/// A string in single quotes: how long it is, and its text.
+fn quoted(rest: &str) -> Option<(usize, &str)> {
+    let text = rest.strip_prefix('\'')?;
+    let text = text.get(..text.find('\'')?)?;
+    let plain = !text.contains(['"', '\\', '\n']);
+    plain.then_some((text.len() + 2, text))
+}
+
+/// Advice that can be carried out, unless the text stands otherwise in its file.
+fn mended(
+    problem: Diagnostic,
+    place: &Place,
+    range: std::ops::Range<usize>,
+    advice: &str,
+    instead: &str,
+) -> Diagnostic {
+    match place.is_exact() {
+        true => problem.fix(advice, &place.span(range), instead),
+        false => problem.help(advice),
+    }
 }
 
 /// Whether a position stands inside a word, or at the end of the one that stands at `start`.

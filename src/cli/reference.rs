@@ -1,0 +1,32 @@
+//! `cambist reference [CODE]`: what every code of a finding means.
+
+use super::{COULD_NOT, GOOD, complain, could_not, say};
+use crate::diagnostic::close;
+use crate::diagnostic::codes::{self, CODES};
+
+/// List the codes of findings, or explain one.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reference {
+    /// The code, for example E0204; without one, all are listed.
+    code: Option<String>,
+}
+
+pub(super) fn run(verb: &Reference) -> u8 {
+    let Some(written) = &verb.code else {
+        for entry in CODES {
+            say(&format!("{}  {}\n", entry.code, entry.title));
+        }
+        return GOOD;
+    };
+    if let Some(found) = codes::find(&written.to_uppercase()) {
+        say(found.page);
+        return GOOD;
+    }
+    let _ = could_not(format!("no finding has the code `{written}`"));
+    let known: Vec<&str> = CODES.iter().map(|entry| entry.code).collect();
+    if let Some((_, first)) = close(written, &known).first() {
+        complain(&format!("help: did you mean `{first}`?\n"));
+    }
+    complain("help: `cambist reference` lists all codes\n");
+    COULD_NOT
+}
