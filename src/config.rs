@@ -53,7 +53,9 @@ pub fn load(
 ) -> Result<Snapshot, Box<LoadError>> {
     let mut snapshot = untested(dir, services, current)?;
     let mut problems = Diagnostics::default();
-    for trial in std::mem::take(&mut snapshot.realm.trials) {
+    let trials = std::mem::take(&mut snapshot.realm.trials);
+    snapshot.tests = trials.len();
+    for trial in trials {
         let set = &snapshot.realm.policies;
         let verdict = trial.run(set, &snapshot.sources, |processor| processor.id.to_string());
         if !verdict.passed() {
@@ -117,6 +119,7 @@ pub fn untested(
             loaded_at: services.clock.now(),
             files: sources.files(),
             sources: sources.into_text(),
+            tests: 0,
             warnings: problems,
         }),
         _ => {

@@ -43,7 +43,8 @@ pub struct Realm {
     pub policies: PolicySet<Arc<Processor>>,
     /// Where each rule stands, as `file:line`.
     pub places: BTreeMap<RuleId, RulePlace>,
-    /// The tests of the policies; they have passed, where they had to.
+    /// The tests of the policies, for those who run each by itself; a load that ran them all has dropped
+    /// them.
     pub trials: Vec<Trial>,
     /// What policies may name, for `explain`.
     pub schema: Schema,
@@ -90,6 +91,8 @@ pub struct Snapshot {
     pub files: BTreeSet<PathBuf>,
     /// The text of the files that hold no secret.
     pub sources: SourceText,
+    /// How many tests of its policies were run, and passed.
+    pub tests: usize,
     /// Findings that did not stop the load.
     pub warnings: Diagnostics,
 }

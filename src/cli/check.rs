@@ -90,9 +90,10 @@ fn say_to_people(loaded: &Loaded) {
     let plural =
         |count, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     say(&format!(
-        "ok: {}, {}, {}, {}  {}\n",
+        "ok: {}, {}, {}, {}, {}  {}\n",
         plural(rules, "rule", "rules"),
         plural(denies, "deny", "denies"),
+        plural(snapshot.tests, "test", "tests"),
         plural(snapshot.realm.clients.len(), "client", "clients"),
         plural(findings.counts().1, "warning", "warnings"),
         snapshot.hash

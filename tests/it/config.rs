@@ -112,7 +112,11 @@ fn a_load_is_the_same_whatever_the_order_of_files() {
     let services = Services::new(Clock::system()).unwrap();
     let sample = include_str!("../../policies/cambist.yaml");
     let rule = |module: &str| {
-        include_str!("../../policies/main.policy")
+        // The tests speak of the rules of one module.
+        let text = include_str!("../../policies/main.policy");
+        text.split("\ntest ")
+            .next()
+            .unwrap()
             .replace("module main", &format!("module {module}"))
     };
     let mut hashes = Vec::new();

@@ -28,6 +28,10 @@ mod reload;
 #[cfg(test)]
 mod examples;
 
+// What our pages show loads too.
+#[cfg(test)]
+mod documents;
+
 // Policy text → tree → rules → decisions, and what holds for all of them.
 #[cfg(test)]
 mod policy;

@@ -1,0 +1,138 @@
+//! The policies of our documents: each is loaded with the realm that its page speaks of, and its tests run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cambist::clock::Clock;
+use cambist::config;
+use cambist::diagnostic::Style;
+use cambist::services::Services;
+
+/// The fenced blocks of a page that are of one language, each with its line.
+fn fences(page: &str, language: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, &str, String)> = None;
+    for (index, line) in page.lines().enumerate() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(of), None) => open = Some((index + 2, of, String::new())),
+            (Some(_), Some(_)) => {
+                let (line, of, block) = open.take().unwrap();
+                if of == language {
+                    found.push((line, block));
+                }
+            }
+            (None, Some((_, _, block))) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a fence is not closed");
+    found
+}
+
+/// The policy files of a page: a block that begins a file is one; every other belongs to the page's first.
+fn files(page: &str) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    let mut fragments = String::new();
+    for (line, block) in fences(page, "policy") {
+        if block.starts_with("policy 1 module ") {
+            files.push((format!("line-{line}.policy"), block));
+        } else {
+            fragments.push_str(&block);
+        }
+    }
+    if files.is_empty() && !fragments.is_empty() {
+        files.push((
+            "page.policy".to_owned(),
+            "policy 1 module page\n".to_owned(),
+        ));
+    }
+    if let Some((_, first)) = files.first_mut() {
+        first.push_str(&fragments);
+    }
+    for (line, block) in fences(page, "yaml") {
+        if block.starts_with("policy: 1") {
+            files.push((format!("line-{line}.policy.yaml"), block));
+        }
+    }
+    files
+}
+
+/// A page with its realm in place of that realm's own policies: what a load says, and how many tests ran.
+fn load(page: &Path, realm: &Path) -> (String, usize) {
+    let text = fs::read_to_string(page).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(realm).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.contains(".policy") && path.is_file() {
+            fs::copy(&path, dir.path().join(name)).unwrap();
+        }
+    }
+    let yaml = fs::read_to_string(dir.path().join("cambist.yaml")).unwrap();
+    let patterns = "policies: [\"*.policy\", \"*.policy.yaml\"]";
+    let files = files(&text);
+    let patterns = match files.iter().any(|(name, _)| name.ends_with(".yaml")) {
+        true => patterns,
+        false => "policies: [\"*.policy\"]",
+    };
+    let yaml = yaml.replace("policies: [\"*.policy\"]", patterns);
+    fs::write(dir.path().join("cambist.yaml"), yaml).unwrap();
+    for (name, text) in &files {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let services = Services::new(Clock::system()).unwrap();
+    match config::load(dir.path(), &services, None) {
+        Ok(snapshot) => (String::new(), snapshot.tests),
+        Err(error) => (
+            format!(
+                "{}: {}",
+                page.display(),
+                error.diagnostics.render(&error.sources, Style::Plain)
+            ),
+            0,
+        ),
+    }
+}
+
+#[test]
+fn every_policy_of_our_pages_loads_and_passes_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<(PathBuf, PathBuf)> = vec![
+        (root.join("README.md"), root.join("policies")),
+        (
+            root.join("grammar/README.md"),
+            root.join("examples/company"),
+        ),
+    ];
+    for entry in fs::read_dir(root.join("examples")).unwrap() {
+        let dir = entry.unwrap().path();
+        if dir.join("README.md").is_file() {
+            pages.push((dir.join("README.md"), dir));
+        }
+    }
+    let mut problems = String::new();
+    let mut tests = 0;
+    for (page, realm) in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        // A block that looks like a policy and is not marked as one would not be looked at.
+        for (line, block) in fences(&text, "") {
+            let looks = ["rule ", "deny ", "policy 1", "test \"", "list @", "def "];
+            assert!(
+                !looks.iter().any(|word| block.starts_with(word)),
+                "{}:{line}: mark this block as ```policy",
+                page.display()
+            );
+        }
+        if files(&text).is_empty() {
+            continue;
+        }
+        let (found, ran) = load(page, realm);
+        problems.push_str(&found);
+        tests += ran;
+    }
+    assert!(problems.is_empty(), "{problems}");
+    assert!(tests >= 2, "the tests of the guide were not run");
+}
