@@ -59,6 +59,67 @@ fn atom() -> impl Strategy<Value = String> {
         Just("subject.issuer == \"corp\"".to_owned()),
         Just("subject.token_type != \"id_token\"".to_owned()),
         Just("(present subject.amr and subject.sub in subject.amr)".to_owned()),
+        quantified(),
+        timely(),
+    ]
+}
+
+/// Conditions over members, counts, lists and defs.
+fn quantified() -> impl Strategy<Value = String> {
+    let scope = || select(&SCOPES[..]);
+    let quantifier = || select(&["any", "all", "none"][..]);
+    let scopes = || {
+        subsequence(&SCOPES[..], 1..=SCOPES.len())
+            .prop_shuffle()
+            .prop_map(quoted)
+    };
+    let set = || select(&["scope", "subject.scope ", "request.scope "][..]);
+    prop_oneof![
+        (
+            quantifier(),
+            select(&["orders:*", "a*", "**", "*"][..]),
+            select(&["like", "not like"][..])
+        )
+            .prop_map(|(q, g, op)| format!("{q} scope {op} \"{g}\"")),
+        (quantifier(), scope(), select(&["==", "!="][..]))
+            .prop_map(|(q, c, op)| format!("{q} scope {op} \"{c}\"")),
+        (quantifier(), scopes(), select(&["in", "not in"][..]))
+            .prop_map(|(q, l, op)| format!("{q} scope {op} {l}")),
+        quantifier().prop_map(|q| format!("{q} resource under \"https://api.example.com/v1\"")),
+        (quantifier(), select(&["==", "in"][..])).prop_map(|(q, op)| match op {
+            "in" => format!("{q} audience in @names"),
+            _ => format!("{q} audience == \"x\""),
+        }),
+        (set(), scopes(), select(&["has any of", "has all of"][..]))
+            .prop_map(|(s, l, op)| has(s, &format!("{op} {l}"))),
+        (
+            select(&["scope", "resource", "audience"][..]),
+            select(&["==", "!=", "<", "<=", ">", ">="][..]),
+            0..4
+        )
+            .prop_map(|(s, op, n)| format!("count({s}) {op} {n}")),
+        select(&["scope", "resource", "audience"][..]).prop_map(|s| format!("{s} is empty")),
+        Just("(present subject.acr and subject.acr in @texts)".to_owned()),
+        Just("named".to_owned()),
+        Just("not named".to_owned()),
+    ]
+}
+
+/// Conditions over times and addresses.
+fn timely() -> impl Strategy<Value = String> {
+    let compared = || select(&["<", "<=", ">", ">="][..]);
+    prop_oneof![
+        (compared(), select(&["1m", "5m", "1h"][..]))
+            .prop_map(|(op, d)| format!("subject.auth_age ?? 2h {op} {d}")),
+        (compared(), select(&["1s", "30m", "2h"][..])).prop_map(|(op, d)| format!(
+            "(present subject.expires_in and subject.expires_in {op} {d})"
+        )),
+        compared().prop_map(|op| format!("now {op} 2027-01-15T08:00:00Z")),
+        select(&["mon..fri", "sat, sun", "08:00..18:00", "fri 00:00..24:00"][..])
+            .prop_map(|w| format!("time in \"Europe/Zurich\" {w}")),
+        select(&["in", "not in"][..])
+            .prop_map(|op| format!("conn.ip {op} [\"10.0.0.0/8\", \"2001:db8::/32\"]")),
+        Just("conn.ip != \"10.0.0.1\"".to_owned()),
     ]
 }
 
@@ -131,6 +192,8 @@ fn from() -> impl Strategy<Value = String> {
 struct Item {
     deny: bool,
     clauses: Vec<String>,
+    /// Which of the rules before it a rule overrides, if there is one.
+    overrides: Option<usize>,
 }
 
 fn rule() -> impl Strategy<Value = Item> {
@@ -141,33 +204,45 @@ fn rule() -> impl Strategy<Value = Item> {
         .prop_map(str::to_owned);
     let processor = select(&["mint", "mint", "bare"][..]);
     let when = prop::collection::vec(condition().prop_map(|c| format!("when {c}")), 0..3);
-    (from(), by(), to(), processor, ceiling, lifetime, when).prop_map(
-        |(from, by, to, processor, ceiling, lifetime, when)| {
-            let audience = if to.contains("no target") {
-                ", audience: \"home\""
-            } else {
-                ""
-            };
-            // A constant audience is for one host; what names several goes without `no target`.
-            let to = if audience.is_empty() {
-                to
-            } else {
-                "to no target or audience \"x\"".to_owned()
-            };
-            let sub = "sub: \"${subject.issuer}|${subject.sub}\"";
-            let mut clauses = vec![
-                from,
-                by,
-                to,
-                format!("use {processor} {{ {sub}, {ceiling}, {lifetime}{audience} }}"),
-            ];
-            clauses.extend(when);
-            Item {
-                deny: false,
-                clauses,
-            }
-        },
+    let overrides = prop::option::weighted(0.3, any::<usize>());
+    (
+        from(),
+        by(),
+        to(),
+        processor,
+        ceiling,
+        lifetime,
+        when,
+        overrides,
     )
+        .prop_map(
+            |(from, by, to, processor, ceiling, lifetime, when, overrides)| {
+                let audience = if to.contains("no target") {
+                    ", audience: \"home\""
+                } else {
+                    ""
+                };
+                // A constant audience is for one host; what names several goes without `no target`.
+                let to = if audience.is_empty() {
+                    to
+                } else {
+                    "to no target or audience \"x\"".to_owned()
+                };
+                let sub = "sub: \"${subject.issuer}|${subject.sub}\"";
+                let mut clauses = vec![
+                    from,
+                    by,
+                    to,
+                    format!("use {processor} {{ {sub}, {ceiling}, {lifetime}{audience} }}"),
+                ];
+                clauses.extend(when);
+                Item {
+                    deny: false,
+                    clauses,
+                    overrides,
+                }
+            },
+        )
 }
 
 fn deny() -> impl Strategy<Value = Item> {
@@ -188,6 +263,7 @@ fn deny() -> impl Strategy<Value = Item> {
             Item {
                 deny: true,
                 clauses,
+                overrides: None,
             }
         })
 }
@@ -196,15 +272,42 @@ fn policy() -> impl Strategy<Value = Vec<Item>> {
     prop::collection::vec(prop_oneof![3 => rule(), 1 => deny()], 1..7)
 }
 
+/// What conditions name; in each file by itself.
+const DEFINITIONS: &str = "list @names : string = [\"x\", \"orders\"]\n\
+    list @texts : string = [\"x\", \"urn:z\"]\n\
+    def named = any audience in @names and not (scope is empty)\n";
+
+fn module(number: usize) -> &'static str {
+    if number.is_multiple_of(2) {
+        "even"
+    } else {
+        "odd"
+    }
+}
+
+/// The rule that an item overrides: one with a smaller number, so that there is no circle.
+fn overridden(items: &[(usize, Item)], number: usize, item: &Item) -> Option<usize> {
+    let mut before: Vec<usize> = items
+        .iter()
+        .filter(|(other, item)| *other < number && !item.deny)
+        .map(|(other, _)| *other)
+        .collect();
+    before.sort_unstable();
+    before.get(item.overrides? % before.len().max(1)).copied()
+}
+
 /// The files of a policy: every item is named by its number; even ones stand in one file, odd in another.
 fn text(items: &[(usize, Item)]) -> Vec<(String, String)> {
     let file = |parity: usize, module: &str| {
-        let mut text = format!("policy 1 module {module}\n");
+        let mut text = format!("policy 1 module {module}\n{DEFINITIONS}");
         for (number, item) in items.iter().filter(|(number, _)| number % 2 == parity) {
             let kind = if item.deny { "deny" } else { "rule" };
+            let overrides = overridden(items, *number, item)
+                .map(|other| format!("\n  overrides {}.i{other}", self::module(other)));
             text.push_str(&format!(
-                "{kind} i{number} {{\n  {}\n}}\n",
-                item.clauses.join("\n  ")
+                "{kind} i{number} {{\n  {}{}\n}}\n",
+                item.clauses.join("\n  "),
+                overrides.unwrap_or_default()
             ));
         }
         (format!("{module}.policy"), text)
@@ -246,6 +349,20 @@ fn request() -> impl Strategy<Value = Map<String, Value>> {
         prop::option::of(select(&TEXTS[..])),
         prop::option::of(subsequence(&TEXTS[..], 0..3)),
         prop::option::weighted(0.1, select(&["jwt", "access_token", "saml2"][..])),
+        prop::option::of(prop_oneof![0_i64..8000, any::<i64>()]),
+        prop::option::of(select(
+            &[
+                "10.0.0.1",
+                "10.9.9.9",
+                "192.0.2.7",
+                "2001:db8::1",
+                "::ffff:10.0.0.1",
+            ][..],
+        )),
+        prop::option::of(prop_oneof![
+            realm::NOW - 700_000..realm::NOW + 700_000,
+            0_i64..253_402_300_800
+        ]),
     );
     (
         select(&CLIENTS[..]),
@@ -264,7 +381,7 @@ fn request() -> impl Strategy<Value = Map<String, Value>> {
                 resources,
                 audiences,
                 exp,
-                (requested, scope, acr, issued_to, amr, wanted),
+                (requested, scope, acr, issued_to, amr, wanted, age, ip, now),
             )| {
                 let mut facts = Map::new();
                 let mut put = |path: &str, value: Value| drop(facts.insert(path.to_owned(), value));
@@ -284,6 +401,9 @@ fn request() -> impl Strategy<Value = Map<String, Value>> {
                     ("subject.client_id", issued_to.map(|s| json!(s))),
                     ("subject.amr", amr.map(|s| json!(s))),
                     ("request.requested_token_type", wanted.map(|s| json!(s))),
+                    ("subject.auth_age", age.map(|s| json!(s))),
+                    ("conn.ip", ip.map(|s| json!(s))),
+                    ("now", now.map(|s| json!(s))),
                 ] {
                     if let Some(value) = value {
                         put(path, value);
@@ -358,7 +478,7 @@ proptest! {
             let rule = set.rules().iter().find(|rule| rule.id == *permit.rule()).unwrap();
             let allowed = permit.allowance();
             prop_assert!(allowed.scope.is_subset(&context.scope));
-            if context.subject.has_scope {
+            if context.subject.has_scope && !rule.outcome.beyond_subject {
                 let subject = context.subject.scope.clone().unwrap_or_default();
                 prop_assert!(allowed.scope.is_subset(&subject));
             }
