@@ -140,9 +140,15 @@ impl Page {
 
     fn line(&mut self, indent: usize) {
         if self.column.is_some() {
+            self.trim();
             self.out.push('\n');
         }
         (self.column, self.space, self.indent) = (None, false, indent);
+    }
+
+    /// Takes back the space behind what turned out to be the end of its line.
+    fn trim(&mut self) {
+        self.out.truncate(self.out.trim_end_matches(' ').len());
     }
 
     fn text(&mut self, text: &str) {
@@ -174,6 +180,7 @@ impl Page {
         match self.column {
             Some(_) if own_line => self.line(indent + 2),
             Some(_) => {
+                self.trim();
                 self.space = true;
                 self.indent = indent + 2;
             }

@@ -618,7 +618,6 @@ impl Builder<'_> {
     /// One test: a term without `not` and parentheses.
     fn test_of(&mut self, pair: Pair<'_, Rule>, span: At) -> Option<Condition> {
         let production = pair.as_rule();
-        let whole = self.text(&pair);
         let mut inner = pair.into_inner();
         Some(match production {
             Rule::presence => Condition::Presence {
@@ -659,7 +658,7 @@ impl Builder<'_> {
                 path: self.text(&inner.next()?),
                 span,
             },
-            Rule::reference => Condition::Reference(whole),
+            Rule::reference => Condition::Reference(self.text(&inner.next()?)),
             Rule::comparison => Condition::Comparison {
                 left: self.operand(inner.next()?)?,
                 operator: self.operator(&inner.next()?)?,

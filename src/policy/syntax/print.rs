@@ -171,13 +171,13 @@ impl Printer<'_> {
         self.wrap(|docs| Doc::Indent(by, docs), inside);
     }
 
-    /// A place to break before something: comments behind what was printed stay there, the others
+    /// A place to break before something: a comment behind what was printed stays there, the others
     /// stand above what comes.
     fn break_before(&mut self, gap: Doc, place: usize) {
-        while let Some((comment, rest)) = self.comments.split_first() {
-            if comment.own_line || comment.span.start >= place {
-                break;
-            }
+        if let Some((comment, rest)) = self.comments.split_first()
+            && !comment.own_line
+            && comment.span.start < place
+        {
             self.comments = rest;
             self.comment(comment);
         }
@@ -370,17 +370,17 @@ impl Printer<'_> {
             ItemKind::Deny => "deny",
         };
         self.add(format!("{word} {} {{", rule.name.value));
-        let widths = rule.clauses.iter().map(|clause| clause.value.word().len());
-        let column = widths.max().unwrap_or(0).max("issue".len()) + 1;
-        self.lines(
-            last_sign(&rule.span),
-            &rule.clauses,
-            place_of,
-            |it, clause| {
-                it.add(format!("{:column$}", clause.value.word()));
-                it.clause(&clause.value, column, last_sign(&clause.span));
-            },
-        );
+        // `overrides` is long and comes last; it would push all the others to the right.
+        let words = rule.clauses.iter().map(|clause| clause.value.word());
+        let words = words.filter(|word| *word != "overrides").map(str::len);
+        let column = words.max().unwrap_or(0).max("issue".len()) + 1;
+        let end = last_sign(&rule.span);
+        self.lines(end, &rule.clauses, place_of, |it, clause| {
+            let word = clause.value.word();
+            let column = column.max(word.len() + 1);
+            it.add(format!("{word:column$}"));
+            it.clause(&clause.value, column, last_sign(&clause.span));
+        });
     }
 
     fn clause(&mut self, clause: &Clause, column: usize, end: usize) {
@@ -692,20 +692,26 @@ impl Printer<'_> {
     fn test(&mut self, test: &Test) {
         self.add(format!("test {} {{", string(&test.name.value)));
         let expect = Part::Expect(&test.expect);
-        // What stands first in the file is printed first, so that comments keep their order.
+        // What stands first in the file is printed first, so that comments keep their order. The place
+        // of the word `given` is not in the tree.
         let parts = match test.given.first() {
             None => vec![expect],
             Some(first) if test.expect.span.start < first.name.span.start => {
-                vec![expect, Part::Given(&test.given)]
+                let place = next_word(self.source, test.expect.span.end);
+                vec![expect, Part::Given(&test.given, place)]
             }
-            Some(_) => vec![Part::Given(&test.given), expect],
+            Some(_) => {
+                let brace = next_word(self.source, test.name.span.end);
+                let place = next_word(self.source, brace + 1);
+                vec![Part::Given(&test.given, place), expect]
+            }
         };
         self.lines(
             last_sign(&test.span),
             &parts,
             Part::place,
             |it, part| match part {
-                Part::Given(settings) => it.settings(settings),
+                Part::Given(settings, _) => it.settings(settings),
                 Part::Expect(expect) => it.expectation(expect),
             },
         );
@@ -786,15 +792,15 @@ impl Printer<'_> {
 
 /// What stands in a test.
 enum Part<'a> {
-    Given(&'a [Field]),
+    /// The settings, and the place of their first word.
+    Given(&'a [Field], usize),
     Expect(&'a Spanned<Expectation>),
 }
 
 impl Part<'_> {
     fn place(&self) -> usize {
         match self {
-            // The word `given` has no place in the tree.
-            Self::Given(settings) => settings.first().map_or(0, |first| first.name.span.start),
+            Self::Given(_, place) => *place,
             Self::Expect(expect) => expect.span.start,
         }
     }
@@ -865,7 +871,8 @@ fn begins_with_operator(leaf: &Condition) -> bool {
         | Condition::Reference(path) => path,
         _ => return false,
     };
-    matches!(&*first.value, "in" | "like")
+    let first = first.value.split('.').next();
+    matches!(first, Some("in" | "like"))
 }
 
 /// `08:00`, of minutes after midnight.
