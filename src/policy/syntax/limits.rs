@@ -29,7 +29,8 @@ fn check_size(place: &Place, text: &str) -> Result<(), Diagnostics> {
         let problem = Diagnostic::error("E0101", message).at(&at(range));
         Err(Diagnostics::from(problem))
     };
-    let (mut depth, mut in_string, mut in_comment, mut escaped) = (0_usize, false, false, false);
+    let (mut depth, mut in_string, mut in_comment, mut escaped) =
+        (place.depth, false, false, false);
     // Where the string or the word began that the byte belongs to.
     let mut begin = 0;
     for (index, byte) in text.bytes().enumerate() {

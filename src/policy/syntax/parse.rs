@@ -36,6 +36,8 @@ pub struct Place {
     file: Arc<str>,
     start: usize,
     whole: Option<Span>,
+    /// How many brackets are open around it, of those that a limit counts.
+    pub(super) depth: usize,
 }
 
 impl Place {
@@ -50,6 +52,7 @@ impl Place {
             file: Arc::clone(file),
             start,
             whole: None,
+            depth: 0,
         }
     }
 
@@ -60,7 +63,14 @@ impl Place {
             file: Arc::clone(&span.file),
             start: span.start,
             whole: Some(span.clone()),
+            depth: 0,
         }
+    }
+
+    /// The same, with so many brackets open around it in the text spelling.
+    #[must_use]
+    pub fn nested(self, depth: usize) -> Self {
+        Self { depth, ..self }
     }
 
     pub(super) fn span(&self, range: std::ops::Range<usize>) -> Span {

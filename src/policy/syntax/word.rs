@@ -12,6 +12,47 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= limits::MAX_WORD && rest.is_some_and(|rest| rest.chars().all(in_word))
 }
 
+/// A name that is none of the words that begin something, as the code of an answer must be.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    is_name(text) && !RESERVED.contains(&text)
+}
+
+/// `reserved`.
+const RESERVED: [&str; 31] = [
+    "from",
+    "by",
+    "to",
+    "actor",
+    "via",
+    "issue",
+    "when",
+    "use",
+    "overrides",
+    "because",
+    "tell",
+    "error",
+    "rule",
+    "deny",
+    "list",
+    "def",
+    "test",
+    "import",
+    "given",
+    "expect",
+    "any",
+    "all",
+    "none",
+    "count",
+    "not",
+    "and",
+    "or",
+    "present",
+    "absent",
+    "true",
+    "false",
+];
+
 /// `list_name`: a name behind `@`.
 #[must_use]
 pub fn is_list_name(text: &str) -> bool {

@@ -113,7 +113,10 @@ fn policies(dir: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             policies(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "policy") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "policy")
+        {
             found.push(path);
         }
     }

@@ -35,8 +35,8 @@ fn text(of: impl Strategy<Value = String>) -> impl Strategy<Value = Text> {
 /// Among them words of the language and of YAML.
 fn name() -> BoxedStrategy<String> {
     let odd = [
-        "_", "a-", "a--b", "null", "true-", "no", "y", "on", "from", "when", "rule", "corp", "mint",
-        "id_token", "named", "may_act", "policy", "client", "issuer", "any", "target",
+        "_", "a-", "a--b", "null", "true-", "no", "y", "on", "from", "when", "rule", "corp",
+        "mint", "id_token", "named", "may_act", "policy", "client", "issuer", "any", "target",
     ];
     prop_oneof![
         "[a-z_][a-zA-Z0-9_-]{0,12}",
@@ -74,10 +74,56 @@ fn path() -> BoxedStrategy<String> {
 
 fn string() -> BoxedStrategy<String> {
     let odd = [
-        "", " ", "\t", "#", "a # b", "\"", "\\", "\\\"", "'", "''", ": ", "a: b", "- a", "@x", "@",
-        "~", "null", "true", "no", "1e3", "0777", "*x", "&x", "!x", "%", "|", ">", "?", "? a", "[",
-        "]", "{", "}", ",", "<<", "---", "...", "${subject.sub}", "é", "🦀", "\u{a0}", "\u{fffe}",
-        "\u{e000}", " a ", "a  b", "admin:**", "https://a.example/b?c=d", "## x", "`", "any client",
+        "",
+        " ",
+        "\t",
+        "#",
+        "a # b",
+        "\"",
+        "\\",
+        "\\\"",
+        "'",
+        "''",
+        ": ",
+        "a: b",
+        "- a",
+        "@x",
+        "@",
+        "~",
+        "null",
+        "true",
+        "no",
+        "1e3",
+        "0777",
+        "*x",
+        "&x",
+        "!x",
+        "%",
+        "|",
+        ">",
+        "?",
+        "? a",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "<<",
+        "---",
+        "...",
+        "${subject.sub}",
+        "é",
+        "🦀",
+        "\u{a0}",
+        "\u{fffe}",
+        "\u{e000}",
+        " a ",
+        "a  b",
+        "admin:**",
+        "https://a.example/b?c=d",
+        "## x",
+        "`",
+        "any client",
     ];
     prop_oneof![
         3 => "[a-z:/ .*]{0,12}",
@@ -236,9 +282,7 @@ fn condition() -> BoxedStrategy<Condition> {
             prop_oneof![
                 vec(inner.clone(), 2..5).prop_map(Condition::And),
                 vec(inner.clone(), 2..5).prop_map(Condition::Or),
-                inner
-                    .clone()
-                    .prop_map(|it| Condition::Not(Box::new(it))),
+                inner.clone().prop_map(|it| Condition::Not(Box::new(it))),
                 (quantifier(), text(path()), inner).prop_map(|(quantifier, path, condition)| {
                     Condition::Where {
                         quantifier,
@@ -300,11 +344,13 @@ fn parameters(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<
     let parameter = (name, vec(value.prop_map(spanned), 1..3), beyond);
     vec(parameter, 0..4).prop_map(|parameters| {
         let mut seen = std::collections::HashSet::new();
-        let parameters = parameters.into_iter().map(|(name, values, beyond)| Parameter {
-            name,
-            values,
-            beyond,
-        });
+        let parameters = parameters
+            .into_iter()
+            .map(|(name, values, beyond)| Parameter {
+                name,
+                values,
+                beyond,
+            });
         parameters
             .filter(|it| seen.insert(it.name.clone().value) && &*it.name.value != "<<")
             .collect()
@@ -376,7 +422,9 @@ fn fields(
 ) -> impl Strategy<Value = Vec<Field>> {
     vec((text(name), value.prop_map(spanned)), 0..4).prop_map(|fields| {
         let mut seen = std::collections::HashSet::new();
-        let fields = fields.into_iter().map(|(name, value)| Field { name, value });
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| Field { name, value });
         fields
             .filter(|it| seen.insert(it.name.clone().value) && &*it.name.value != "<<")
             .collect()
@@ -429,7 +477,12 @@ fn item() -> impl Strategy<Value = Item> {
         })
     });
     let kind = select(&[ItemKind::Rule, ItemKind::Deny][..]);
-    let rule = (kind, text(name()), vec(clause().prop_map(spanned), 0..8), doc());
+    let rule = (
+        kind,
+        text(name()),
+        vec(clause().prop_map(spanned), 0..8),
+        doc(),
+    );
     let rule = rule.prop_map(|(kind, name, clauses, doc)| {
         Item::Rule(Rule {
             kind,
