@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod fmt;
 mod make;
 mod serve;
 
@@ -37,6 +38,8 @@ enum Verb {
     Check(check::Check),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
+    /// Write policies as they should be written, or in YAML.
+    Fmt(fmt::Fmt),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
     Demo(demo::Demo),
     /// Make signing keys.
@@ -74,6 +77,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(verb) => serve::run(&verb),
         Verb::Check(verb) => check::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
+        Verb::Fmt(verb) => fmt::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),
         Verb::Secret(verb) => make::secret(&verb),

@@ -291,6 +291,36 @@ impl Node {
         }
     }
 
+    /// Whether there are comments in the text that the node, as a whole document, was parsed from: a `#`
+    /// outside all scalars.
+    #[must_use]
+    pub fn has_comments(&self, text: &str) -> bool {
+        let mut scalars = Vec::new();
+        self.find_scalars(&mut scalars);
+        scalars.push(Span::new(&self.span.file, text.len()..text.len()));
+        let mut from = 0;
+        scalars.into_iter().any(|scalar| {
+            let gap = text.get(from..scalar.start).unwrap_or_default();
+            from = from.max(scalar.end);
+            gap.contains('#')
+        })
+    }
+
+    /// The places of all scalars, keys included, in order.
+    fn find_scalars(&self, found: &mut Vec<Span>) {
+        match &self.value {
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    found.push(key.span.clone());
+                    node.find_scalars(found);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| item.find_scalars(found)),
+            Value::Scalar(_) => found.push(self.span.clone()),
+            Value::Null => {}
+        }
+    }
+
     /// The node as text.
     pub fn text(&self, problems: &mut Diagnostics) -> Option<Arc<str>> {
         match &self.value {

@@ -46,5 +46,15 @@ mod write;
 pub use read::read;
 pub use write::{normal, write};
 
+use std::sync::Arc;
+
+use crate::section;
+
 /// The types of lists whose members are text of the language: `5m`, `12`, `true`.
 pub const LITERAL_TYPES: [&str; 4] = ["int", "bool", "duration", "instant"];
+
+/// Whether a text has plain comments, if it is YAML at all.
+#[must_use]
+pub fn has_comments(file: &Arc<str>, text: &str) -> bool {
+    section::parse(file, text).is_ok_and(|node| node.has_comments(text))
+}

@@ -257,12 +257,8 @@ impl Reader<'_> {
     /// The lines of a `##` comment.
     fn doc(&mut self, node: &Node) -> Option<Arc<str>> {
         let text = node.text(&mut self.problems)?;
-        let written = self.text.get(node.span.start..).unwrap_or_default();
         // A block (`|`) ends in the line end of its last line, which is no line of its own.
-        let text = match written.starts_with(['"', '\'']) {
-            true => &*text,
-            false => text.trim_end_matches('\n'),
-        };
+        let text = text.trim_end_matches('\n');
         if !word::is_plain(text) {
             let help = "remove it; other spellings could not show it";
             self.problem(
@@ -273,7 +269,7 @@ impl Reader<'_> {
             return None;
         }
         let lines: Vec<&str> = text.split('\n').map(str::trim_end).collect();
-        Some(Arc::from(lines.join("\n")))
+        Some(Arc::from(lines.join("\n").trim_end_matches('\n')))
     }
 
     fn list(&mut self, key: &Key, node: Node) -> Option<ListDef> {

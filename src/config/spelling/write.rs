@@ -17,8 +17,8 @@ const WIDTH: usize = 100;
 const MAX_KEY: usize = 1024;
 
 /// The tree as the YAML spelling has it: one import of each module, then lists, defs, rules, denies and
-/// tests, each in the order written; the conditions of several `when` joined with `and`. None of that
-/// changes what a policy says.
+/// tests, each in the order written; the conditions of several `when` joined with `and`; no empty lines at the end
+/// of a `##` comment. None of that changes what a policy says.
 #[must_use]
 pub fn normal(file: &File) -> File {
     let mut imports: Vec<Import> = Vec::new();
@@ -38,9 +38,18 @@ pub fn normal(file: &File) -> File {
         Item::Test(_) => 4,
     });
     for item in &mut items {
-        if let Item::Rule(rule) = item {
-            join_conditions(rule);
-        }
+        let doc = match item {
+            Item::List(list) => &mut list.doc,
+            Item::Def(def) => &mut def.doc,
+            Item::Rule(rule) => {
+                join_conditions(rule);
+                &mut rule.doc
+            }
+            Item::Test(test) => &mut test.doc,
+        };
+        *doc = doc
+            .as_ref()
+            .map(|doc| Arc::from(doc.trim_end_matches('\n')));
     }
     File {
         module: file.module.clone(),
