@@ -165,6 +165,25 @@ fn a_policy_in_yaml() {
     is(&dir.join("canonical.policy.yaml"), &holds(&canonical));
 }
 
+/// A block ends in a line end that is none of the text's, whatever its first letter is.
+#[test]
+fn docs_of_every_style_are_read() {
+    for (doc, lines) in [
+        ("|\n      \"x\" y\n", "\"x\" y"),
+        ("|\n      a\n\n      b\n\n", "a\n\nb"),
+        (">-\n      a\n      b\n", "a b"),
+        ("\"a \\n b\\n\\n\"", "a\n b"),
+        ("''", ""),
+    ] {
+        let tree = yaml(&format!(
+            "policy: 1\nmodule: m\nrules:\n  a:\n    doc: {doc}\n"
+        ));
+        let found = tree.items[0].doc().unwrap();
+        assert_eq!(&**found, lines, "{doc}");
+        holds(&tree);
+    }
+}
+
 /// Every way to write something, and what it is in the text spelling.
 #[test]
 fn every_form_is_read() {
