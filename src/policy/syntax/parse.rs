@@ -8,7 +8,8 @@ use pest::iterators::Pair;
 use super::ast::{
     self, ActorForm, At, Clause, Condition, Day, Def, Duration, Expectation, Field, File,
     GivenValue, Import, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand,
-    Operator, Parameter, Quantifier, Spanned, Strings, Target, TargetsForm, Test, Text, Unit, Value,
+    Operator, Parameter, Quantifier, Spanned, Strings, Target, TargetsForm, Test, Text, Unit,
+    Value,
 };
 use super::comments::{self, Comment};
 use super::grammar::{Grammar, Rule};
@@ -123,9 +124,8 @@ fn tree<T>(
     static LIMIT: Once = Once::new();
     LIMIT.call_once(|| pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT)));
     limits::check(&place, text)?;
-    let mut pairs = Grammar::parse(production, text).map_err(|error| {
-        slips::explain(&place, text, &slips::detailed(text, production, error))
-    })?;
+    let mut pairs = Grammar::parse(production, text)
+        .map_err(|error| slips::explain(&place, text, &slips::detailed(text, production, error)))?;
     let whole = place.span(0..text.len());
     let mut builder = Builder {
         place,
@@ -515,7 +515,9 @@ impl Builder<'_> {
                 _ => {
                     let inner = part.into_inner();
                     strings = match inner.peek()? {
-                        name if name.as_rule() == Rule::list_name => Strings::List(self.text(&name)),
+                        name if name.as_rule() == Rule::list_name => {
+                            Strings::List(self.text(&name))
+                        }
                         _ => Strings::Written(inner.map(|string| self.string(string)).collect()),
                     }
                 }
@@ -881,7 +883,5 @@ fn quantifier(pair: &Pair<'_, Rule>) -> Option<Quantifier> {
 }
 
 fn day(pair: &Pair<'_, Rule>) -> Option<Day> {
-    Day::ALL
-        .into_iter()
-        .find(|day| day.text() == pair.as_str())
+    Day::ALL.into_iter().find(|day| day.text() == pair.as_str())
 }

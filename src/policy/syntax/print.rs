@@ -353,8 +353,9 @@ impl Printer<'_> {
 
     fn def(&mut self, def: &Def) {
         let (last, last_end) = last_leaf(&def.condition);
-        let behind = |comment: &Comment| (last_end..def.span.end).contains(&comment.span.start);
-        if self.comments.iter().any(behind) {
+        let inside = |comment: &&Comment| comment.span.start < def.span.end;
+        let mut inside = self.comments.iter().take_while(inside);
+        if inside.any(|comment| comment.span.start >= last_end) {
             self.tail = Some((last, def.span.end));
         }
         self.add(format!("def {} = ", def.name.value));

@@ -20,7 +20,10 @@ fuzz_target!(|bytes: &[u8]| {
     let again = parse(&name, &printed).unwrap_or_else(|problems| panic!("{problems:?}\n{printed}"));
     assert!(again == tree, "another tree:\n{printed}");
     let comments = |file: &File| -> Vec<Arc<str>> {
-        file.comments.iter().map(|it| Arc::clone(&it.text)).collect()
+        file.comments
+            .iter()
+            .map(|it| Arc::clone(&it.text))
+            .collect()
     };
     assert_eq!(comments(&again), comments(&tree), "{printed}");
     assert_eq!(print(&again, Some(&printed)), printed);
