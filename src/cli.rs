@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod fmt;
 mod make;
 mod reference;
 mod serve;
@@ -43,6 +44,8 @@ enum Verb {
     Reference(reference::Reference),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
+    /// Write policies as they should be written, or in YAML.
+    Fmt(fmt::Fmt),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
     Demo(demo::Demo),
     /// Make signing keys.
@@ -82,6 +85,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Test(verb) => test::run(&verb),
         Verb::Reference(verb) => reference::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
+        Verb::Fmt(verb) => fmt::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),
         Verb::Secret(verb) => make::secret(&verb),

@@ -11,6 +11,7 @@ mod processors;
 mod root;
 mod settings;
 mod source;
+pub mod spelling;
 
 use std::path::Path;
 use std::sync::Arc;

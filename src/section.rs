@@ -5,7 +5,7 @@
 //! aliases, tags, merge keys, duplicate keys and further documents are errors. Scalars are read as
 //! their source text, so that `on`, `no` or `1e3` never change type.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -103,9 +103,12 @@ struct Builder<'a> {
     documents: usize,
 }
 
+/// The keys of a mapping, and where each was first written; a file may have very many.
+type Seen = HashMap<Arc<str>, Span>;
+
 enum Open {
     List(Range<usize>, Vec<Node>),
-    Map(Range<usize>, Vec<(Key, Node)>, Option<Key>),
+    Map(Range<usize>, Vec<(Key, Node)>, Option<Key>, Seen),
 }
 
 impl Builder<'_> {
@@ -143,7 +146,10 @@ impl Builder<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 plain(anchor, tag.is_some())?;
-                self.open(Open::Map(span.start..span.end, Vec::new(), None), &span)?;
+                self.open(
+                    Open::Map(span.start..span.end, Vec::new(), None, Seen::new()),
+                    &span,
+                )?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let node = match self.stack.pop() {
@@ -151,7 +157,7 @@ impl Builder<'_> {
                         span: Span::new(self.file, start.start..span.end.max(start.end)),
                         value: Value::List(items),
                     },
-                    Some(Open::Map(start, entries, _)) => Node {
+                    Some(Open::Map(start, entries, ..)) => Node {
                         span: Span::new(self.file, start.start..span.end.max(start.end)),
                         value: Value::Map(entries),
                     },
@@ -185,7 +191,7 @@ impl Builder<'_> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, pending)) => match pending.take() {
+            Some(Open::Map(_, entries, pending, seen)) => match pending.take() {
                 Some(key) => entries.push((key, node)),
                 None => {
                     let name = match &node.value {
@@ -203,16 +209,15 @@ impl Builder<'_> {
                         )
                         .at(&node.span));
                     }
-                    if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
+                    if let Some(first) = seen.get(&name) {
                         let problem = Diagnostic::error(
                             "E1003",
                             format!("the key `{name}` is written twice"),
                         );
-                        self.problems.push(
-                            problem
-                                .at(&node.span)
-                                .related(&first.span, "first written here"),
-                        );
+                        self.problems
+                            .push(problem.at(&node.span).related(first, "first written here"));
+                    } else {
+                        seen.insert(Arc::clone(&name), node.span.clone());
                     }
                     *pending = Some(Key {
                         name,
@@ -285,6 +290,36 @@ impl Node {
             }
             Value::List(items) => items.iter().for_each(|item| item.find_secrets(found)),
             Value::Scalar(_) | Value::Null => {}
+        }
+    }
+
+    /// Whether there are comments in the text that the node, as a whole document, was parsed from: a `#`
+    /// outside all scalars.
+    #[must_use]
+    pub fn has_comments(&self, text: &str) -> bool {
+        let mut scalars = Vec::new();
+        self.find_scalars(&mut scalars);
+        scalars.push(Span::new(&self.span.file, text.len()..text.len()));
+        let mut from = 0;
+        scalars.into_iter().any(|scalar| {
+            let gap = text.get(from..scalar.start).unwrap_or_default();
+            from = from.max(scalar.end);
+            gap.contains('#')
+        })
+    }
+
+    /// The places of all scalars, keys included, in order.
+    fn find_scalars(&self, found: &mut Vec<Span>) {
+        match &self.value {
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    found.push(key.span.clone());
+                    node.find_scalars(found);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| item.find_scalars(found)),
+            Value::Scalar(_) => found.push(self.span.clone()),
+            Value::Null => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Sources;
+use super::{Sources, spelling};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::sha256;
 use crate::policy::schema::Schema;
@@ -40,8 +40,8 @@ pub(super) fn files(
             problems.push(problem.help("without a policy every exchange would be refused"));
         }
         for name in found {
-            if !name.ends_with(".policy") {
-                let message = format!("`{name}` does not end in `.policy`");
+            if !is_policy(&name) {
+                let message = format!("`{name}` ends neither in `.policy` nor in `.policy.yaml`");
                 problems.push(Diagnostic::error("E1007", message).at(&node.span));
             } else if !names.contains(&name) {
                 names.push(name);
@@ -54,12 +54,25 @@ pub(super) fn files(
         let Some(text) = sources.text(name, None, problems) else {
             continue;
         };
-        match policy::parse(&Arc::from(name.as_str()), &text) {
+        let file: Arc<str> = Arc::from(name.as_str());
+        let parsed = match name.ends_with(YAML) {
+            true => spelling::read(&file, &text),
+            false => policy::parse(&file, &text),
+        };
+        match parsed {
             Ok(file) => files.push(file),
             Err(found) => problems.extend(found),
         }
     }
     files
+}
+
+/// How the files of the YAML spelling end.
+const YAML: &str = ".policy.yaml";
+
+/// Whether a file may hold a policy.
+pub(super) fn is_policy(name: &str) -> bool {
+    name.ends_with(".policy") || name.ends_with(YAML)
 }
 
 /// Where this file stands beside the others (`sha256sum *.policy > policies.sha256`), every policy file

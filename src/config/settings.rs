@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::policies::MANIFEST;
+use super::policies::{MANIFEST, is_policy};
 use super::{ROOT, Sources};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::section::{Seconds, Section};
@@ -228,7 +228,7 @@ pub(super) fn audit_file(
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
     let name = name.unwrap_or_default();
-    let ours = name.ends_with(".policy") || name == ROOT || name == MANIFEST;
+    let ours = is_policy(&name) || name == ROOT || name == MANIFEST;
     let message = if path.exists() && !path.is_file() {
         "this is not a regular file"
     } else if ours

@@ -36,6 +36,10 @@ mod documents;
 #[cfg(test)]
 mod policy;
 
+// Trees ⇄ text ⇄ YAML; `cambist fmt`.
+#[cfg(test)]
+mod fmt;
+
 // A gateway in this process, issuers that sign, an introspection endpoint that obeys.
 #[cfg(test)]
 mod support;

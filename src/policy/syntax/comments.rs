@@ -38,7 +38,7 @@ pub(super) fn scan(file: &Arc<str>, text: &str) -> Vec<Comment> {
 }
 
 /// Where a line's comment begins; strings never span lines.
-fn begins(line: &str) -> Option<usize> {
+pub(super) fn begins(line: &str) -> Option<usize> {
     let (mut in_string, mut escaped) = (false, false);
     for (at, byte) in line.bytes().enumerate() {
         match byte {
@@ -61,8 +61,7 @@ pub(super) fn take_doc(comments: &mut [Comment], text: &str, start: usize) -> Op
     for comment in above.iter_mut().rev() {
         let between = text.get(comment.span.end..below).unwrap_or_default();
         let adjacent = between.trim().is_empty() && between.matches('\n').count() == 1;
-        let body = comment.text.strip_prefix("##");
-        let Some(body) = body.filter(|body| !body.starts_with('#')) else {
+        let Some(body) = comment.text.strip_prefix("##") else {
             break;
         };
         if !(comment.own_line && adjacent) {

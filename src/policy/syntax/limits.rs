@@ -9,9 +9,9 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 /// The deepest nesting of brackets.
 const MAX_NESTING: usize = 32;
 /// The longest name or path, in bytes.
-const MAX_WORD: usize = 256;
+pub(super) const MAX_WORD: usize = 256;
 /// The longest string, in bytes; what it may hold is limited where it is used.
-const MAX_STRING: usize = 4096;
+pub(super) const MAX_STRING: usize = 4096;
 
 /// Refuses what is too large, too deep, or not plain text.
 pub(super) fn check(place: &Place, text: &str) -> Result<(), Diagnostics> {
@@ -29,7 +29,8 @@ fn check_size(place: &Place, text: &str) -> Result<(), Diagnostics> {
         let problem = Diagnostic::error("E0101", message).at(&at(range));
         Err(Diagnostics::from(problem))
     };
-    let (mut depth, mut in_string, mut in_comment, mut escaped) = (0_usize, false, false, false);
+    let (mut depth, mut in_string, mut in_comment, mut escaped) =
+        (place.depth, false, false, false);
     // Where the string or the word began that the byte belongs to.
     let mut begin = 0;
     for (index, byte) in text.bytes().enumerate() {
@@ -71,6 +72,20 @@ fn check_size(place: &Place, text: &str) -> Result<(), Diagnostics> {
 /// Refuses what would be read otherwise than it is shown: control characters (a carriage return of its
 /// own ends a comment, and no editor shows that) and marks that turn the direction of text.
 fn check_characters(place: &Place, text: &str) -> Result<(), Diagnostics> {
+    let Some((index, c, help)) = hidden(text) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the invisible character U+{:04X} may not stand here",
+        u32::from(c)
+    );
+    let span = place.span(index..index + c.len_utf8());
+    let problem = Diagnostic::error("E0104", message).at(&span);
+    Err(problem.help(help).into())
+}
+
+/// The first character that may not stand in a policy, and what to do about it.
+pub(super) fn hidden(text: &str) -> Option<(usize, char, &'static str)> {
     let mut rest = text.char_indices().peekable();
     while let Some((index, c)) = rest.next() {
         let next = rest.peek().map(|(_, next)| *next);
@@ -87,15 +102,7 @@ fn check_characters(place: &Place, text: &str) -> Result<(), Diagnostics> {
             c if c.is_control() => "remove it",
             _ => continue,
         };
-        let message = format!(
-            "the invisible character U+{:04X} may not stand here",
-            u32::from(c)
-        );
-        let span = place.span(index..index + c.len_utf8());
-        return Err(Diagnostic::error("E0104", message)
-            .at(&span)
-            .help(help)
-            .into());
+        return Some((index, c, help));
     }
-    Ok(())
+    None
 }

@@ -25,7 +25,6 @@ const CALL_LIMIT: usize = 200_000_000;
 /// The first syntax error, or all mistakes in how clauses are put together.
 pub fn parse(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
     tree(Place::whole(file), text, Rule::file, |builder, pair| {
-        builder.comments = comments::scan(file, text);
         builder.file(pair)
     })
 }
@@ -37,6 +36,8 @@ pub struct Place {
     file: Arc<str>,
     start: usize,
     whole: Option<Span>,
+    /// How many brackets are open around it, of those that a limit counts.
+    pub(super) depth: usize,
 }
 
 impl Place {
@@ -51,6 +52,7 @@ impl Place {
             file: Arc::clone(file),
             start,
             whole: None,
+            depth: 0,
         }
     }
 
@@ -61,12 +63,19 @@ impl Place {
             file: Arc::clone(&span.file),
             start: span.start,
             whole: Some(span.clone()),
+            depth: 0,
         }
     }
 
     /// Whether the text stands in the file as it is.
     pub(super) fn is_exact(&self) -> bool {
         self.whole.is_none()
+    }
+
+    /// The same, with so many brackets open around it in the text spelling.
+    #[must_use]
+    pub fn nested(self, depth: usize) -> Self {
+        Self { depth, ..self }
     }
 
     pub(super) fn span(&self, range: std::ops::Range<usize>) -> Span {
@@ -123,9 +132,9 @@ fn tree<T>(
         .map_err(|error| slips::explain(&place, text, &slips::detailed(text, production, error)))?;
     let whole = place.span(0..text.len());
     let mut builder = Builder {
+        comments: comments::scan(&place.file, text),
         place,
         text,
-        comments: Vec::new(),
         problems: Diagnostics::default(),
     };
     let tree = pairs.next().and_then(|pair| build(&mut builder, pair));
@@ -150,28 +159,20 @@ fn every<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     items.collect::<Vec<_>>().into_iter().collect()
 }
 
-/// The length of `text` up to the white space and comments that pest counts in after the last token.
-fn without_trailing_comments(text: &str) -> usize {
-    let (mut end, mut in_string, mut in_comment, mut escaped) = (0, false, false, false);
-    for (index, c) in text.char_indices() {
-        match c {
-            '\n' => in_comment = false,
-            _ if in_comment => continue,
-            '#' if !in_string => in_comment = true,
-            c if c.is_whitespace() && !in_string => {}
-            c => {
-                in_string ^= c == '"' && !escaped;
-                escaped = in_string && c == '\\' && !escaped;
-                end = index + c.len_utf8();
-            }
-        }
-    }
-    end
+/// The words of a piece of text, one space between them, comments left out.
+fn plain(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let end = comments::begins(line).unwrap_or(line.len());
+        line.get(..end).unwrap_or(line)
+    });
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ")
 }
 
 struct Builder<'a> {
     place: Place,
     text: &'a str,
+    /// By their places in `text`.
     comments: Vec<Comment>,
     problems: Diagnostics,
 }
@@ -180,7 +181,26 @@ impl Builder<'_> {
     fn span(&self, pair: &Pair<'_, Rule>) -> Span {
         let whole = pair.as_span();
         self.place
-            .span(whole.start()..whole.start() + without_trailing_comments(whole.as_str()))
+            .span(whole.start()..self.end(whole.start(), whole.end()))
+    }
+
+    /// The end of a piece without the white space and comments that pest counts in after the last token.
+    fn end(&self, start: usize, end: usize) -> usize {
+        let trimmed = |end| {
+            let text = self.text.get(start..end).unwrap_or_default();
+            start + text.trim_end().len()
+        };
+        let mut end = trimmed(end);
+        loop {
+            let before = self
+                .comments
+                .partition_point(|comment| comment.span.start < end);
+            let last = before.checked_sub(1).and_then(|at| self.comments.get(at));
+            match last.filter(|last| last.span.end == end && last.span.start >= start) {
+                Some(last) => end = trimmed(last.span.start),
+                None => return end,
+            }
+        }
     }
 
     fn at(&self, pair: &Pair<'_, Rule>) -> At {
@@ -561,19 +581,9 @@ impl Builder<'_> {
     fn condition(&mut self, pair: Pair<'_, Rule>) -> Option<Condition> {
         let span = self.span(&pair);
         let mut terms = Vec::new();
-        let mut shown: Vec<String> = Vec::new();
         let (mut ands, mut ors) = (0, 0);
-        for part in pair.into_inner() {
-            let words = part.as_str().lines().map(|line| {
-                let words = line.get(..without_trailing_comments(line)).unwrap_or(line);
-                words.split_whitespace().collect::<Vec<_>>().join(" ")
-            });
-            shown.push(
-                words
-                    .filter(|w| !w.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            );
+        let parts = pair.into_inner();
+        for part in parts.clone() {
             match part.as_rule() {
                 Rule::connective if part.as_str().starts_with("and") => ands += 1,
                 Rule::connective => ors += 1,
@@ -584,6 +594,7 @@ impl Builder<'_> {
             let problem =
                 Diagnostic::error("E0110", "`and` and `or` are mixed without parentheses")
                     .at(&span);
+            let shown: Vec<String> = parts.map(|part| plain(part.as_str())).collect();
             let reading = |loose: &str| {
                 let groups = shown.split(|word| word == loose).map(|group| match group {
                     [one] => one.clone(),
