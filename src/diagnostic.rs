@@ -74,6 +74,8 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What to do.
     pub help: Vec<String>,
+    /// What else is known of it.
+    pub notes: Vec<String>,
     /// What a machine could do, if somebody chooses it or there is only one.
     pub fixes: Vec<Fix>,
     /// Whether to name the place without showing its line, which may hold what nobody should see.
@@ -91,6 +93,7 @@ impl Diagnostic {
             label: None,
             related: Vec::new(),
             help: Vec::new(),
+            notes: Vec::new(),
             fixes: Vec::new(),
             concealed: false,
         }
@@ -129,6 +132,13 @@ impl Diagnostic {
     #[must_use]
     pub fn concealed(mut self) -> Self {
         self.concealed = true;
+        self
+    }
+
+    /// Adds a line of what is known.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
         self
     }
 

@@ -3,6 +3,7 @@
 //! HTTP/1.1 only. Every limit is set here, and hyper's timer with them: without it hyper's own header
 //! deadline is silently off.
 
+mod origin;
 mod respond;
 mod token;
 

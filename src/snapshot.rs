@@ -106,6 +106,8 @@ pub struct Settings {
     pub admin: std::net::SocketAddr,
     /// `audit:`.
     pub audit: AuditSettings,
+    /// `server.trusted_proxies`: whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// `server.max_connections`.
     pub max_connections: usize,
     /// `server.header_timeout`, in seconds.
@@ -138,6 +140,10 @@ impl Settings {
             (self.listen != other.listen, "server.listen"),
             (self.admin != other.admin, "admin.listen"),
             (self.audit != other.audit, "audit"),
+            (
+                self.trusted_proxies != other.trusted_proxies,
+                "server.trusted_proxies",
+            ),
             (
                 self.max_connections != other.max_connections,
                 "server.max_connections",

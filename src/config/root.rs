@@ -51,6 +51,15 @@ pub(super) fn snapshot(
     if let Some(settings) = &read.settings {
         settings::audit_file(settings, read.audit_at.as_ref(), sources, problems);
     }
+    if let (Some(realm), Some(settings), Some(at)) = (&realm, &read.settings, &read.behind_proxy)
+        && settings.trusted_proxies.is_empty()
+        && realm.policies.mentions("conn.ip")
+    {
+        let message = "policies test `conn.ip`, which is the proxy's address for every request";
+        let problem = Diagnostic::warning("E1019", message).at(at);
+        let help = "say whose X-Forwarded-For is believed: `trusted_proxies: [10.0.0.0/8]`";
+        problems.push(problem.help(help));
+    }
     root.finish(problems);
     Some(Parts {
         realm: realm?,

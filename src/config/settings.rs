@@ -1,16 +1,20 @@
 //! `server:`, `admin:` and `audit:`: what only a restart can change.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+
+use ipnet::IpNet;
 
 use super::policies::{MANIFEST, is_policy};
 use super::{ROOT, Sources};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::section::{Seconds, Section};
+use crate::section::{Node, Seconds, Section};
 use crate::snapshot::{AuditSettings, Settings};
 
 /// What these sections say.
 pub(super) struct Read {
+    /// Where it says that a proxy stands before this listener.
+    pub behind_proxy: Option<Span>,
     pub settings: Option<Settings>,
     /// Attributes that the audit does not show, and where they are named.
     pub redact: Vec<(String, Span)>,
@@ -29,8 +33,10 @@ pub(super) fn settings(root: &mut Section, sources: &Sources, problems: &mut Dia
     let mut server = root
         .section("server", problems)
         .unwrap_or_else(|| root.empty());
+    let server_at = server.span.clone();
     let listen = address(&mut server, "listen", "127.0.0.1:8080", problems);
-    let insecure = server.flag("insecure_http", problems) | server.flag("behind_tls", problems);
+    let behind_tls = server.flag("behind_tls", problems);
+    let insecure = server.flag("insecure_http", problems) | behind_tls;
     if let Some((address, span)) = &listen
         && !address.ip().is_loopback()
         && !insecure
@@ -42,6 +48,7 @@ pub(super) fn settings(root: &mut Section, sources: &Sources, problems: &mut Dia
         let problem = problem.help("behind a proxy that ends TLS, say `behind_tls: true`");
         problems.push(problem.help("where the network may see tokens, say `insecure_http: true`"));
     }
+    let trusted_proxies = trusted_proxies(&mut server, problems);
     let max_connections = count(&mut server, "max_connections", 10_000, 1_000_000, problems);
     let header_timeout = timeout(&mut server, "header_timeout", 10, problems);
     let body_timeout = timeout(&mut server, "body_timeout", 10, problems);
@@ -71,16 +78,44 @@ pub(super) fn settings(root: &mut Section, sources: &Sources, problems: &mut Dia
             listen,
             admin,
             audit: audit.settings,
+            trusted_proxies,
             max_connections,
             header_timeout,
             body_timeout,
             request_timeout,
         });
     Read {
+        behind_proxy: behind_tls.then_some(server_at),
         settings,
         redact: audit.redact,
         audit_at: audit.at,
     }
+}
+
+/// `trusted_proxies: [10.0.0.0/8]`: whose word about where a request comes from is taken.
+fn trusted_proxies(server: &mut Section, problems: &mut Diagnostics) -> Vec<IpNet> {
+    let nodes = server.take("trusted_proxies").map(Node::list);
+    let mut prefixes = Vec::new();
+    for node in nodes.unwrap_or_default() {
+        let Some(text) = node.text(problems) else {
+            continue;
+        };
+        let prefix = text.parse::<IpNet>().ok();
+        let prefix = prefix.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let problem = |message: String| Diagnostic::error("E1006", message).at(&node.span);
+        match prefix {
+            Some(prefix) if prefix.trunc() == prefix => prefixes.push(prefix),
+            Some(prefix) => {
+                let message = format!("`{text}` has bits set outside its prefix");
+                problems.push(problem(message).rewrite(&text, &prefix.trunc().to_string()));
+            }
+            None => {
+                let message = format!("`{text}` is no IP address and no prefix");
+                problems.push(problem(message).help("for example `10.0.0.0/8`"));
+            }
+        }
+    }
+    prefixes
 }
 
 fn address(

@@ -73,6 +73,7 @@ impl Diagnostic {
             "label": self.label,
             "related": related.collect::<Value>(),
             "help": self.help,
+            "notes": self.notes,
             "fixes": fixes.collect::<Value>(),
         })
     }
@@ -101,8 +102,12 @@ impl Diagnostic {
 
     /// The message, with the help on lines of its own, for those who show nothing else.
     fn whole_message(&self) -> String {
+        let notes = self.notes.iter().map(|note| format!("\n{note}"));
         let help = self.help.iter().map(|help| format!("\nhelp: {help}"));
-        std::iter::once(self.message.clone()).chain(help).collect()
+        std::iter::once(self.message.clone())
+            .chain(notes)
+            .chain(help)
+            .collect()
     }
 }
 

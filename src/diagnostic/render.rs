@@ -49,6 +49,9 @@ impl Diagnostic {
                 None => group.element(origin(sources, span)),
             };
         }
+        for note in &self.notes {
+            group = group.element(Level::NOTE.message(note));
+        }
         for help in self.help_lines(sources) {
             group = group.element(Level::HELP.message(help));
         }

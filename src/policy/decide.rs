@@ -129,6 +129,12 @@ impl<P> PolicySet<P> {
         &self.denies
     }
 
+    /// Whether a decision may rest on an attribute.
+    #[must_use]
+    pub fn mentions(&self, path: &str) -> bool {
+        self.mentioned.contains_key(path)
+    }
+
     /// The values, in one context, of the attributes that a decision rests on: those that every
     /// decision reads, and those that some rule mentions. By path.
     #[must_use]

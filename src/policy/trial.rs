@@ -557,5 +557,5 @@ pub fn failure(trial: &Trial, verdict: &Verdict) -> Diagnostic {
     let message = format!("test `{}` failed", trial.name);
     let problem = Diagnostic::error("E0701", message).at(&trial.span);
     let lines = verdict.differences.iter().chain(&verdict.hints);
-    lines.fold(problem, |problem, line| problem.help(line.clone()))
+    lines.fold(problem, |problem, line| problem.note(line.clone()))
 }

@@ -11,6 +11,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 
 use super::Gateway;
+use super::origin::{Malformed, origin};
 use super::respond::{self, Response};
 use crate::audit::{Outcome, Record};
 use crate::exchange::{ExchangeError, Trail, exchange};
@@ -201,6 +202,12 @@ async fn read(
         return Err(Failure::http(StatusCode::BAD_REQUEST, "query", text));
     }
     let (head, body) = request.into_parts();
+    let peer = origin(peer.ip(), &head.headers, &snapshot.settings.trusted_proxies).map_err(
+        |Malformed| {
+            let text = "X-Forwarded-For holds something that is no address";
+            Failure::http(StatusCode::BAD_REQUEST, "forwarded", text)
+        },
+    )?;
     check_content(&head.headers)?;
     let too_large = || {
         let text = "the body is larger than 64 KiB";
@@ -248,7 +255,7 @@ async fn read(
         .map(|entry| entry.name)
         .collect();
     Ok(TokenRequest {
-        peer: peer.ip(),
+        peer,
         form,
         authorization,
         unsupported_headers,

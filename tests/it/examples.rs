@@ -214,3 +214,15 @@ fn made_keys_and_secrets_fit_where_they_belong() {
     let (code, _, err) = cambist(&["keys", "new", "--out", out.to_str().unwrap()]);
     assert_eq!(code, 2, "{err}");
 }
+
+/// What we ship is written as we write it.
+#[test]
+fn every_shipped_policy_is_formatted() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cambist"))
+        .args(["fmt", "--check", "policies", "examples"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+}

@@ -3,6 +3,7 @@
 mod audit;
 mod client_auth;
 mod introspection;
+mod language;
 mod scopes;
 mod secrets;
 mod subject;

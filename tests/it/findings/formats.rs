@@ -91,6 +91,7 @@ fn json_has_places_with_ends_related_places_and_fixes() {
             "label": null,
             "related": [],
             "help": ["did you mean `groups`?", "declare it under the issuer's `claims:`"],
+            "notes": [],
             "fixes": [{
                 "title": "replace `grops` by `groups`",
                 "edits": [{ "at": policy((7, 47), (7, 52)), "replacement": "groups" }],
