@@ -483,11 +483,14 @@ impl Section {
     /// have one behind it.
     pub fn finish(self, problems: &mut Diagnostics) {
         let mut present: BTreeSet<String> = self.taken.iter().map(|key| key.to_string()).collect();
-        for (key, _) in &self.entries {
+        // Nobody mends more by hand, and each takes a walk through the known keys.
+        const SUGGESTED: usize = 100;
+        for (index, (key, _)) in self.entries.iter().enumerate() {
             let problem = Diagnostic::error("E1002", format!("unknown key `{}`", key.name));
-            let mut problem = problem
-                .at(&key.span)
-                .suggest(&key.name, self.known.iter().copied());
+            let mut problem = problem.at(&key.span);
+            if index < SUGGESTED {
+                problem = problem.suggest(&key.name, self.known.iter().copied());
+            }
             // The key that was meant may stand here already; then nobody but its author can choose.
             problem.fixes.retain(|fix| {
                 fix.edits
