@@ -149,8 +149,9 @@ impl Diagnostic {
         self
     }
 
-    /// Adds "did you mean" when a known word is close to what was written, and the known words where
-    /// there are few. Where no other word is nearly as close, writing it at the finding's place is a fix.
+    /// Adds "did you mean" when a known name is close to what was written, and the known names where
+    /// there are few. What was meant is the author's to say: a name that is near another may be one that
+    /// is not declared yet, and to put the other in its place could give its rights away.
     #[must_use]
     pub fn suggest<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
@@ -160,16 +161,21 @@ impl Diagnostic {
                 self.help(format!("known here: {}", list.join(", ")))
             }
             [] => self,
-            [(distance, first), others @ ..] => {
-                let helped = self.help(format!("did you mean `{first}`?"));
-                let alone = others.iter().all(|(other, _)| *other > distance + 1);
-                // Names that differ in a number are different names, each well spelled.
-                let digits = |word: &str| word.replace(|c: char| !c.is_ascii_digit(), "");
-                match alone && *first != written && digits(first) == digits(written) {
-                    true => helped.with_word_fix(written, first),
-                    false => helped,
-                }
+            [(_, first), ..] => self.help(format!("did you mean `{first}`?")),
+        }
+    }
+
+    /// The same for words of the language and of the configuration, which nobody declares: one that is a
+    /// single slip away, and the only one, can be put in its place by a machine.
+    #[must_use]
+    pub fn correct<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let suggested = self.suggest(written, known.iter().copied());
+        match close(written, &known).as_slice() {
+            [(1, first), others @ ..] if others.iter().all(|(other, _)| *other > 2) => {
+                suggested.with_word_fix(written, first)
             }
+            _ => suggested,
         }
     }
 }
@@ -178,12 +184,20 @@ impl Diagnostic {
 /// first.
 #[must_use]
 pub fn close<'a>(written: &str, known: &[&'a str]) -> Vec<(usize, &'a str)> {
+    // Of paths, what differs counts: a long beginning in common makes nothing alike.
+    let last = |word: &str| {
+        let at = word.rfind('.').map_or(0, |dot| dot + 1);
+        let same = written
+            .get(..at)
+            .is_some_and(|start| word.starts_with(start));
+        word.len() - if same { at } else { 0 }
+    };
     let distance =
         |word: &str| strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase());
     let mut close: Vec<(usize, &str)> = known
         .iter()
         .map(|word| (distance(word), *word))
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .filter(|(distance, word)| *distance <= 1 + last(word) / 4)
         .collect();
     close.sort_unstable();
     close.dedup();

@@ -489,7 +489,7 @@ impl Section {
             let problem = Diagnostic::error("E1002", format!("unknown key `{}`", key.name));
             let mut problem = problem.at(&key.span);
             if index < SUGGESTED {
-                problem = problem.suggest(&key.name, self.known.iter().copied());
+                problem = problem.correct(&key.name, self.known.iter().copied());
             }
             // The key that was meant may stand here already; then nobody but its author can choose.
             problem.fixes.retain(|fix| {

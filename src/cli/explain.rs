@@ -65,7 +65,8 @@ pub(super) fn run(verb: &Explain) -> u8 {
         Ok(services) => services,
         Err(code) => return code,
     };
-    let snapshot = match config::load(&verb.directory.dir, &services, None) {
+    // Also where a test fails: that is when one wants to know why.
+    let snapshot = match config::untested(&verb.directory.dir, &services, None) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
@@ -80,6 +81,13 @@ pub(super) fn run(verb: &Explain) -> u8 {
         return could_not(&error);
     }
     let schema = &snapshot.realm.schema;
+    if verb.id.is_none() {
+        // A record has all that was looked at; what a person leaves out, a real request would have.
+        for path in facts::placeholders(&mut facts, schema) {
+            let value = facts.get(&path).cloned().unwrap_or_default();
+            complain(&format!("note: not given, taken as: {path} = {value}\n"));
+        }
+    }
     let context = match facts::assemble(&facts, schema, services.clock.now()) {
         Ok(context) => context,
         Err(problems) => {

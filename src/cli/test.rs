@@ -165,7 +165,7 @@ impl Report<'_> {
         }
         let failed = self.failures();
         out.push_str(&format!(
-            "{} passed, {failed} failed; {rules} of {all_rules} rules matched, {conditions} of {all_conditions} conditions seen both ways\n",
+            "{} passed, {failed} failed; {rules} of {all_rules} rules and denies decided a test, {conditions} of {all_conditions} conditions seen both ways\n",
             self.results.len() - failed
         ));
         out
@@ -178,7 +178,7 @@ impl Report<'_> {
         for (id, rule) in &self.coverage.rules {
             let mut lines = Vec::new();
             if rule.matched == 0 {
-                lines.push("no test matches it".to_owned());
+                lines.push("it decides no test".to_owned());
             }
             for condition in &rule.conditions {
                 let seen = match (condition.held, condition.failed) {
@@ -330,6 +330,11 @@ impl Report<'_> {
 
     /// What is covered too little; each kind must reach the threshold by itself.
     fn short_of(&self, wanted: u8) -> Option<String> {
+        if self.results.is_empty() && wanted > 0 {
+            return Some(format!(
+                "below the threshold of {wanted} %: there are no tests"
+            ));
+        }
         let parts = [
             ("rules", self.coverage.rules()),
             ("conditions", self.coverage.conditions()),

@@ -130,7 +130,7 @@ pub(super) fn claim_type(node: &Node, problems: &mut Diagnostics) -> Option<Clai
     if found.is_none() {
         let problem =
             Diagnostic::error("E1006", format!("`{text}` is no type of claim")).at(&node.span);
-        problems.push(problem.suggest(&text, ClaimType::NAMES.iter().map(|(name, _)| *name)));
+        problems.push(problem.correct(&text, ClaimType::NAMES.iter().map(|(name, _)| *name)));
     }
     found
 }
@@ -200,7 +200,7 @@ fn auth(
                 key.name
             );
             let problem = Diagnostic::error("E1006", message).at(&key.span);
-            problems.push(problem.suggest(&key.name, METHODS.iter().map(|method| method.name)));
+            problems.push(problem.correct(&key.name, METHODS.iter().map(|method| method.name)));
             continue;
         };
         let at = node.span.clone();

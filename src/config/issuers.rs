@@ -427,7 +427,7 @@ impl Reader<'_> {
                 let problem =
                     Diagnostic::error("E1008", format!("this build verifies no `{name}`")).at(&at);
                 self.problems
-                    .push(problem.suggest(&name, TOKEN_TYPES.iter().map(|(t, _)| t.name())));
+                    .push(problem.correct(&name, TOKEN_TYPES.iter().map(|(t, _)| t.name())));
                 continue;
             };
             let typ = details.and_then(|node| self.typ(node)).unwrap_or(default);
@@ -503,7 +503,7 @@ impl Reader<'_> {
                     Diagnostic::error("E1006", format!("`{word}` is read as a name")).at(&span);
                 let problem = problem.suggest(word, ["any", "client", "self"]);
                 // Whose tokens are taken is nothing that a machine should widen.
-                self.problems.push(problem.unfixed());
+                self.problems.push(problem);
                 None
             }
             ["any"] => Some(AudienceRule::Any),

@@ -107,7 +107,9 @@ fn trusted_proxies(server: &mut Section, problems: &mut Diagnostics) -> Vec<IpNe
             Some(prefix) if prefix.trunc() == prefix => prefixes.push(prefix),
             Some(prefix) => {
                 let message = format!("`{text}` has bits set outside its prefix");
-                problems.push(problem(message).rewrite(&text, &prefix.trunc().to_string()));
+                let (one, all) = (prefix.addr(), prefix.trunc());
+                let help = format!("write `{one}` for the one address, `{all}` for the network");
+                problems.push(problem(message).help(help));
             }
             None => {
                 let message = format!("`{text}` is no IP address and no prefix");

@@ -64,6 +64,7 @@ pub static CODES: &[Code] = &[
     page!("E0216", "nothing uses it"),
     page!("E0217", "earlier actors in a rule"),
     page!("E0218", "an instant that cannot be read"),
+    page!("E0219", "a pattern that no client's id fits"),
     page!("E0310", "absence would open something"),
     page!("E0311", "always present"),
     page!("E0312", "a parameter that may have no value"),

@@ -66,13 +66,6 @@ impl Diagnostic {
             .with_word_fix(written, replacement)
     }
 
-    /// Takes the fixes away: what was written is no misspelling, and something else would be meant.
-    #[must_use]
-    pub fn unfixed(mut self) -> Self {
-        self.fixes.clear();
-        self
-    }
-
     /// The fix of the last line of help.
     pub(super) fn with_word_fix(self, written: &str, replacement: &str) -> Self {
         let title = format!("replace `{written}` by `{replacement}`");
@@ -222,34 +215,35 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_is_a_fix_where_nothing_else_is_nearly_as_close() {
+    fn a_word_of_the_language_is_corrected_where_it_is_one_slip_away_and_a_name_never() {
         let mut sources = SourceText::default();
         let file: Arc<str> = Arc::from("f");
         for (written, known, fixed) in [
-            ("grops", &["groups", "level"][..], true),
-            // Close both, but one is closer by far.
+            ("lifetme", &["lifetime", "scope"][..], true),
             ("subject.sbu", &["subject.sub", "subject.aud"], true),
             (
                 "client_secret_pst",
                 &["client_secret_post", "client_secret_basic"],
                 true,
             ),
+            ("scop", &["scope", "sub"], true),
             ("lost", &["list", "last"], false),
             ("lists", &["list", "lasts"], false),
-            ("grops", &["groups", "groups"], true),
-            // Another name, not a misspelled one.
-            ("agent-1", &["agent-2"], false),
-            ("v1.orders", &["v2.orders"], false),
-            ("rs8", &["rs08"], false),
+            ("scpoo", &["scope"], false),
+            ("subject.email", &["subject.chain"], false),
             ("groups", &["groups"], false),
             ("nothing", &["groups"], false),
         ] {
             sources.insert(Arc::clone(&file), Arc::from(written));
-            let finding = Diagnostic::error("E0204", "unknown")
-                .suggest(written, known.iter().copied())
-                .at(&Span::new(&file, 0..written.len()));
-            assert_eq!(finding.only_offer(&sources).is_some(), fixed, "{written}");
-            assert!(finding.unfixed().only_offer(&sources).is_none());
+            let at = Span::new(&file, 0..written.len());
+            let known = || known.iter().copied();
+            let finding = Diagnostic::error("E0204", "unknown").at(&at);
+            let corrected = finding.clone().correct(written, known());
+            assert_eq!(corrected.only_offer(&sources).is_some(), fixed, "{written}");
+            // What is declared is suggested at most.
+            let suggested = finding.suggest(written, known());
+            assert!(suggested.only_offer(&sources).is_none());
+            assert_eq!(suggested.help, corrected.help);
         }
     }
 

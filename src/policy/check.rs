@@ -40,6 +40,7 @@ pub fn check(
         item: None,
         tests: 0,
         tests_in_all: 0,
+        depth: 0,
         problems: Diagnostics::default(),
     };
     let mut rules = Vec::new();
@@ -132,6 +133,8 @@ struct Checker<'a> {
     /// How many tests the rule at hand has so far, and all rules.
     tests: usize,
     tests_in_all: usize,
+    /// How deep the part at hand is nested.
+    depth: usize,
     problems: Diagnostics,
 }
 
@@ -288,7 +291,7 @@ impl<'a> Checker<'a> {
                 self.report(
                     problem
                         .at(&text.span)
-                        .suggest(&text.value, allowed.map(ErrorCode::as_str)),
+                        .correct(&text.value, allowed.map(ErrorCode::as_str)),
                 );
                 ErrorCode::InvalidRequest
             }
@@ -394,18 +397,11 @@ impl<'a> Checker<'a> {
                             mine_at.push((*index, &name.span));
                         }
                         None => {
-                            let message = format!("no rule is called `{id}`");
-                            let here = format!("{}.", file.module.value);
-                            let known: Vec<String> = places
+                            let rules = places
                                 .iter()
                                 .filter(|(_, (_, rule))| rule.kind == ItemKind::Rule)
-                                .map(|(id, _)| id.to_string())
-                                .collect();
-                            let known = known
-                                .iter()
-                                .map(|id| id.strip_prefix(&here).unwrap_or(id.as_str()));
-                            let problem = Diagnostic::error("E0207", message).at(&name.span);
-                            self.report(problem.suggest(&name.value, known));
+                                .map(|(id, _)| id);
+                            self.report(no_rule("E0207", &id, name, &file.module, rules));
                         }
                     }
                 }
@@ -502,6 +498,7 @@ impl<'a> Checker<'a> {
                 ty: field.ty,
                 optional: field.optional,
                 separators: field.separators.to_owned(),
+                mixed: false,
             });
         }
         if scope.hop {
@@ -526,6 +523,7 @@ impl<'a> Checker<'a> {
                 ty: attribute.ty,
                 optional: attribute.optional,
                 separators: attribute.separators.to_owned(),
+                mixed: false,
             });
         }
         if let Some(name) = text.strip_prefix(CLAIMS) {
@@ -538,6 +536,7 @@ impl<'a> Checker<'a> {
                     ty: (*ty).into(),
                     optional: true,
                     separators: ":/".to_owned(),
+                    mixed: false,
                 });
             }
             let known = self.schema.client_attributes.keys().map(|name| &**name);
@@ -558,8 +557,12 @@ impl<'a> Checker<'a> {
             return Err(not_in_this_build(text, needs, &path.span).into());
         }
         let problem = wrong("E0204", format!("unknown attribute `{text}`"));
+        if matches!(text, "null" | "nil" | "undefined") {
+            let help = "what is not there is said with `absent ATTRIBUTE`";
+            return Err(problem.help(help).into());
+        }
         Err(problem
-            .suggest(text, ATTRIBUTES.iter().map(|a| a.path))
+            .correct(text, ATTRIBUTES.iter().map(|a| a.path))
             .into())
     }
 
@@ -615,11 +618,11 @@ impl<'a> Checker<'a> {
             attribute: AttributeRef::Claim(Arc::clone(key)),
             ty: first.ty.into(),
             optional,
-            // What any of them separates, all of them do: the narrower pattern is the safer one.
-            separators: declared
-                .iter()
-                .flat_map(|(_, (_, claim))| claim.separators.chars())
-                .collect(),
+            separators: first.separators.clone(),
+            mixed: declared.iter().any(|(_, (_, claim))| {
+                let of = |text: &str| text.chars().collect::<BTreeSet<char>>();
+                of(&claim.separators) != of(&first.separators)
+            }),
         })
     }
 }
@@ -630,6 +633,8 @@ struct Resolved {
     ty: Type,
     optional: bool,
     separators: String,
+    /// Whether issuers declare different separators for it.
+    mixed: bool,
 }
 
 fn not_in_this_build(what: &str, needs: &str, span: &Span) -> Diagnostic {
@@ -649,6 +654,28 @@ pub(super) fn referenced(module: &Text, name: &str) -> RuleId {
             name: Arc::from(name),
         },
     }
+}
+
+/// The finding for the name of a rule that is not there: another module may have it.
+pub(super) fn no_rule<'a>(
+    code: &'static str,
+    id: &RuleId,
+    written: &Text,
+    module: &Text,
+    rules: impl Iterator<Item = &'a RuleId>,
+) -> Diagnostic {
+    let problem = Diagnostic::error(code, format!("no rule is called `{id}`")).at(&written.span);
+    let known: Vec<&RuleId> = rules.collect();
+    let mut elsewhere = known.iter().filter(|other| other.name == id.name);
+    if let (Some(other), None) = (elsewhere.next(), elsewhere.next()) {
+        return problem.help(format!("did you mean `{other}`?"));
+    }
+    let here = format!("{}.", module.value);
+    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+    let known = known
+        .iter()
+        .map(|id| id.strip_prefix(&here).unwrap_or(id.as_str()));
+    problem.suggest(&written.value, known)
 }
 
 fn rule_id(module: &Text, item: &ast::Rule) -> RuleId {

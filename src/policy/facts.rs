@@ -31,7 +31,7 @@ pub const REDACTED: &str = "[redacted]";
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// What every decision rests on, whatever the rules mention.
-const ALWAYS: [&str; 10] = [
+const ALWAYS: [&str; 11] = [
     "client.id",
     "client.auth",
     "subject.issuer",
@@ -42,6 +42,7 @@ const ALWAYS: [&str; 10] = [
     "audience",
     "request.scope",
     "request.requested_token_type",
+    "request.grant_type",
 ];
 
 /// The attributes that every decision rests on.
@@ -74,6 +75,47 @@ pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
         .chain(attributes)
         .chain([SUBJECT_EXP.to_owned()])
         .collect()
+}
+
+/// Adds what a real request would have in any case, where the table does not say it: a client, an issuer,
+/// the claims that it requires. Gives the paths that were added.
+pub fn placeholders(facts: &mut Map<String, Json>, schema: &Schema) -> Vec<String> {
+    let mut added = Vec::new();
+    let mut add = |facts: &mut Map<String, Json>, path: String, value: Json| {
+        if !facts.contains_key(&path) {
+            facts.insert(path.clone(), value);
+            added.push(path);
+        }
+    };
+    if let Some(client) = schema.clients.first() {
+        add(facts, "client.id".to_owned(), client.id.as_str().into());
+    }
+    let others = |issuer: &&IssuerSchema| !issuer.alias.is_own();
+    if let Some(issuer) = schema.issuers.iter().find(others) {
+        let alias = issuer.alias.as_str();
+        add(facts, "subject.issuer".to_owned(), alias.into());
+    }
+    let alias = facts.get("subject.issuer").and_then(Json::as_str);
+    let issuer = schema
+        .issuers
+        .iter()
+        .find(|issuer| Some(issuer.alias.as_str()) == alias);
+    for (name, claim) in issuer.iter().flat_map(|issuer| &issuer.claims) {
+        if !claim.optional {
+            add(facts, format!("{CLAIMS}{name}"), placeholder(claim.ty));
+        }
+    }
+    added
+}
+
+fn placeholder(ty: ClaimType) -> Json {
+    match ty {
+        ClaimType::String => "placeholder".into(),
+        ClaimType::Int => 0.into(),
+        ClaimType::Bool => false.into(),
+        ClaimType::Uri => "https://placeholder.example".into(),
+        ClaimType::StringSet => Json::Array(Vec::new()),
+    }
 }
 
 /// A context from a table.
@@ -320,6 +362,13 @@ impl Reader<'_> {
                 let problem = format!("`{path}`: `{}` declares no such claim", issuer.alias);
                 self.problems.push(problem);
             }
+        }
+        if !issuer.has_scope && self.facts.contains_key("subject.scope") {
+            let problem = format!(
+                "`subject.scope`: tokens of `{}` have no scope",
+                issuer.alias
+            );
+            self.problems.push(problem);
         }
         let mut claims = Attributes::new();
         self.family(

@@ -30,7 +30,7 @@ pub enum PatternError {
     #[error("a pattern has no query")]
     Query,
     /// `urn:a:*`, `under "urn:…"`.
-    #[error("only URIs with a host have patterns; compare this one with `==`")]
+    #[error("a pattern is a URI with a scheme and a host, such as `https://example.com/x`")]
     Opaque,
     /// `under "…/*"`.
     #[error("`under` takes no `*` in the path; it means everything below already")]

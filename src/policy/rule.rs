@@ -273,6 +273,29 @@ impl Constants {
     }
 }
 
+/// Prefixes of addresses: none within another, in order, for looking up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prefixes(Arc<[IpNet]>);
+
+impl Prefixes {
+    /// Prefixes from what was written.
+    #[must_use]
+    pub fn new(items: &[IpNet]) -> Self {
+        let items: Vec<IpNet> = items.to_vec();
+        let mut apart = IpNet::aggregate(&items);
+        apart.sort_unstable_by_key(IpNet::network);
+        Self(apart.into())
+    }
+
+    /// Whether an address lies in one of them.
+    #[must_use]
+    pub fn contain(&self, ip: IpAddr) -> bool {
+        let after = self.0.partition_point(|prefix| prefix.network() <= ip);
+        let last = after.checked_sub(1).and_then(|index| self.0.get(index));
+        last.is_some_and(|prefix| prefix.contains(&ip))
+    }
+}
+
 /// How a number is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Comparison {
@@ -352,7 +375,7 @@ pub enum Test {
     /// `p < c`, of numbers, durations and instants
     Compare(Comparison, i64),
     /// `p in ["10.0.0.0/8"]`
-    Prefixes(Vec<IpNet>),
+    Prefixes(Prefixes),
     /// `time in …`, of `now`
     Hours(Box<Hours>),
     /// `p == q`
@@ -364,7 +387,7 @@ pub enum Test {
     /// `p like "…"`, URI
     LikeUri(UriPattern),
     /// `p under "…"` or a list of them
-    Under(Vec<UriPattern>),
+    Under(Arc<[UriPattern]>),
     /// `S has c`
     Has(Constant),
     /// `S has p`

@@ -619,8 +619,10 @@ pub enum ParameterKind {
     Text,
     /// Names and values; a value whose attribute is absent is left out.
     Map {
-        /// Names that a rule cannot give.
+        /// Names that a rule cannot give, whatever their case.
         reserved: &'static [&'static str],
+        /// Names that can only have the value of one attribute.
+        own: &'static [(&'static str, &'static str)],
     },
 }
 

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::check::referenced;
+use super::check::{no_rule, referenced};
 use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
 use super::facts;
-use super::schema::{ATTRIBUTES, CLAIMS, IssuerSchema, ParameterKind, Schema, Type};
+use super::schema::{ATTRIBUTES, CLAIMS, CLIENT_ATTRIBUTES, ParameterKind, Schema, Type};
 use super::syntax::ast::{self, Expectation, Field, GivenValue, Literal, Spanned, Text};
 use crate::context::ExchangeContext;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::ClaimType;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::id::RuleId;
+use crate::oauth::token_type::TokenType;
 
 /// When tests happen that do not say `now`: Monday 2026-01-05, 12:00 UTC.
 pub const NOW: NumericDate = NumericDate(1_767_614_400);
@@ -69,7 +69,11 @@ pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagn
         .collect();
     let mut preparing = Preparing {
         schema,
-        paths: facts::known_paths(schema),
+        // When it ends is given as `expires_in`.
+        paths: facts::known_paths(schema)
+            .into_iter()
+            .filter(|path| path != facts::SUBJECT_EXP)
+            .collect(),
         rules,
         problems: Diagnostics::default(),
     };
@@ -99,6 +103,13 @@ impl Preparing<'_> {
     }
 
     fn trial(&mut self, module: &Text, test: &ast::Test) -> Option<Trial> {
+        if test.name.value.trim().is_empty() {
+            self.wrong("E0702", &test.name.span, "a test needs a name".to_owned());
+        }
+        if test.given.is_empty() {
+            let message = "this test gives nothing: it would say nothing about any rule".to_owned();
+            self.wrong("E0702", &test.name.span, message);
+        }
         let context = self.context(test);
         let expected = self.expected(module, &test.expect.value);
         Some(Trial {
@@ -131,10 +142,13 @@ impl Preparing<'_> {
                     let message = "a subject is given as `ISSUER { sub: \"…\" }`".to_owned();
                     self.wrong("E0702", &field.value.span, message);
                 }
+                // What is asked for is what was sent.
+                ("scope", _) => self.field(&mut given, "request.scope", field),
                 (path, _) => self.field(&mut given, path, field),
             }
         }
-        self.placeholders(&mut given);
+        facts::placeholders(&mut given.facts, self.schema);
+        self.possible(&given, test);
         let sound = self.problems.counts().0 == before;
         let problems = match facts::assemble(&given.facts, self.schema, NOW) {
             Ok(context) => return Some(context).filter(|_| sound),
@@ -164,8 +178,10 @@ impl Preparing<'_> {
         if !self.paths.contains(path) {
             let message = format!("unknown attribute `{path}`");
             let problem = Diagnostic::error("E0702", message).at(&field.name.span);
-            let known = self.paths.iter().map(String::as_str);
-            self.problems.push(problem.suggest(path, known));
+            let issuer = given.facts.get("subject.issuer").and_then(Json::as_str);
+            let known = self.paths.iter().filter(|path| self.declares(issuer, path));
+            self.problems
+                .push(problem.suggest(path, known.map(String::as_str)));
             return;
         }
         if let Some(wanted) = self.unit(path, &field.value.value) {
@@ -173,7 +189,7 @@ impl Preparing<'_> {
             self.wrong("E0702", &field.value.span, message);
             return;
         }
-        if let ("client.id", GivenValue::Literal(Literal::String(text))) =
+        if let ("client.id", GivenValue::Literal(Literal::String(text)) | GivenValue::Word(text)) =
             (path, &field.value.value)
         {
             let clients = || self.schema.clients.iter().flat_map(|c| &c.names);
@@ -192,6 +208,15 @@ impl Preparing<'_> {
                 self.wrong("E0702", &field.value.span, message);
             }
         }
+    }
+
+    /// Whether an issuer's token may have what a path names.
+    fn declares(&self, issuer: Option<&str>, path: &str) -> bool {
+        let Some((name, issuer)) = path.strip_prefix(CLAIMS).zip(issuer) else {
+            return true;
+        };
+        let mut issuers = self.schema.issuers.iter();
+        issuers.any(|known| known.alias.as_str() == issuer && known.claims.contains_key(name))
     }
 
     /// What a path takes, where a constant is of another unit: seconds would mean another thing there.
@@ -220,28 +245,39 @@ impl Preparing<'_> {
         given.facts.insert(path.to_owned(), value);
     }
 
-    /// What a real request would have in any case: a client, an issuer, the claims that it requires.
-    fn placeholders(&self, given: &mut Given) {
-        let facts = &mut given.facts;
-        if let (false, Some(client)) =
-            (facts.contains_key("client.id"), self.schema.clients.first())
-        {
-            facts.insert("client.id".to_owned(), client.id.as_str().into());
-        }
+    /// What the realm would never let as far as the policy.
+    fn possible(&mut self, given: &Given, test: &ast::Test) {
+        let text = |path: &str| given.facts.get(path).and_then(Json::as_str);
+        let alias = text("subject.issuer");
         let issuers = &self.schema.issuers;
-        if let (false, Some(issuer)) = (
-            facts.contains_key("subject.issuer"),
-            issuers.iter().find(|issuer| !issuer.alias.is_own()),
-        ) {
-            facts.insert("subject.issuer".to_owned(), issuer.alias.as_str().into());
-        }
-        let alias = facts.get("subject.issuer").and_then(Json::as_str);
         let issuer = issuers
             .iter()
             .find(|issuer| Some(issuer.alias.as_str()) == alias);
-        for (name, claim) in issuer.into_iter().flat_map(required) {
-            let path = format!("{CLAIMS}{name}");
-            facts.entry(path).or_insert_with(|| placeholder(claim));
+        let Some(issuer) = issuer else { return };
+        let place = |path: &str| given.places.get(path).unwrap_or(&test.name.span).clone();
+        let mut found = Vec::new();
+        if let Some(name) = text("subject.token_type")
+            && let Ok(token_type) = TokenType::from_name(name)
+            && !issuer.token_types.contains(&token_type)
+        {
+            let message = format!("`{}` gives no `{name}`", issuer.alias);
+            found.push((place("subject.token_type"), message));
+        }
+        for (path, value) in &given.facts {
+            if path == "client.names" || path.starts_with(CLIENT_ATTRIBUTES) {
+                let message = format!("`{path}` follows from the client: give `client.id`");
+                found.push((place(path), message));
+            }
+            let ends = path == "subject.expires_in" && value.as_i64().is_some_and(|left| left < 1);
+            if ends {
+                found.push((
+                    place(path),
+                    "a token that has ended gets no answer".to_owned(),
+                ));
+            }
+        }
+        for (span, message) in found {
+            self.wrong("E0702", &span, message);
         }
     }
 
@@ -285,6 +321,7 @@ impl Preparing<'_> {
                 let by = by
                     .as_ref()
                     .map(|name| self.rule(module, name, Some(ast::ItemKind::Rule)));
+                self.once(fields);
                 let fields: Vec<_> = fields
                     .iter()
                     .map(|field| self.expected_field(&processor.value, field))
@@ -298,6 +335,23 @@ impl Preparing<'_> {
         }
     }
 
+    /// No name may be given twice, at any depth: the last would win without a word.
+    fn once(&mut self, fields: &[Field]) {
+        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+        for field in fields {
+            let name = &field.name;
+            if let Some(first) = seen.insert(&name.value, &name.span) {
+                let message = format!("`{}` is given twice", name.value);
+                let problem = Diagnostic::error("E0121", message).at(&name.span);
+                self.problems
+                    .push(problem.related(first, "first given here"));
+            }
+            if let GivenValue::Fields(inner) = &field.value.value {
+                self.once(inner);
+            }
+        }
+    }
+
     fn expected_field(&mut self, processor: &str, field: &Field) -> Option<(Arc<str>, Json)> {
         let name = &field.name;
         let own = self.schema.processors.get(processor)?.parameters;
@@ -305,7 +359,10 @@ impl Preparing<'_> {
         if parameter.is_none() && !EXPECTED.contains(&&*name.value) {
             let message = format!("nothing that is issued is called `{}`", name.value);
             let problem = Diagnostic::error("E0703", message).at(&name.span);
-            let known = EXPECTED.into_iter().chain(own.iter().map(|own| own.name));
+            let own = own.iter().map(|own| own.name);
+            let known = EXPECTED
+                .into_iter()
+                .chain(own.filter(|own| !EXPECTED.contains(own)));
             self.problems.push(problem.suggest(&name.value, known));
             return None;
         }
@@ -351,14 +408,8 @@ impl Preparing<'_> {
                 self.wrong("E0703", &name.span, message);
             }
             None => {
-                let message = format!("no rule is called `{id}`");
-                let here = format!("{}.", module.value);
-                let known: Vec<String> = self.rules.keys().map(RuleId::to_string).collect();
-                let known = known
-                    .iter()
-                    .map(|id| id.strip_prefix(&here).unwrap_or(id.as_str()));
-                let problem = Diagnostic::error("E0703", message).at(&name.span);
-                self.problems.push(problem.suggest(&name.value, known));
+                let problem = no_rule("E0703", &id, name, module, self.rules.keys());
+                self.problems.push(problem);
             }
         }
         None
@@ -369,21 +420,6 @@ impl Preparing<'_> {
 struct Given {
     facts: Map<String, Json>,
     places: BTreeMap<String, Span>,
-}
-
-fn required(issuer: &IssuerSchema) -> impl Iterator<Item = (&Arc<str>, ClaimType)> {
-    let claims = issuer.claims.iter().filter(|(_, claim)| !claim.optional);
-    claims.map(|(name, claim)| (name, claim.ty))
-}
-
-fn placeholder(ty: ClaimType) -> Json {
-    match ty {
-        ClaimType::String => "placeholder".into(),
-        ClaimType::Int => 0.into(),
-        ClaimType::Bool => false.into(),
-        ClaimType::Uri => "https://placeholder.example".into(),
-        ClaimType::StringSet => Json::Array(Vec::new()),
-    }
 }
 
 /// A value of a test as JSON; a subject has none.
@@ -464,11 +500,19 @@ impl Trial {
                 for (field, expected) in fields {
                     let got = self.issued(field, &permit);
                     if got != *expected {
-                        differences.push(format!("{field}: expected {expected}, got {got}"));
+                        let unit = if &**field == "lifetime" { "s" } else { "" };
+                        differences.push(format!(
+                            "{field}: expected {expected}{unit}, got {got}{unit}"
+                        ));
                     }
                 }
             }
             (Decision::Deny(denial), Expected::Refuse { code, by }) => {
+                // Two rules that disagree are a mistake, and no refusal that anybody wanted.
+                if let (None, Reason::Ambiguous(_)) = (code, &denial.reason) {
+                    let why = why(&denial);
+                    differences.push(format!("expected a refusal, got server_error: {why}"));
+                }
                 if let Some(code) = code.filter(|code| *code != denial.code) {
                     let (code, got) = (code.as_str(), denial.code.as_str());
                     differences.push(format!("error: expected {code}, got {got}"));

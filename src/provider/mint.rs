@@ -39,7 +39,10 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
         },
         ParameterSchema {
             name: "claims",
-            kind: ParameterKind::Map { reserved: OURS },
+            kind: ParameterKind::Map {
+                reserved: OURS,
+                own: PASSED_ON,
+            },
             doc: "further claims; one whose attribute is absent is left out",
         },
     ],
@@ -62,6 +65,7 @@ const OURS: &[&str] = &[
     "may_act",               // RFC 8693 §4
     "cnf",                   // RFC 7800 §3.1
     "authorization_details", // RFC 9396 §9.1
+    "auth_time",
     "azp",
     "scp",
     "sid",
@@ -70,6 +74,9 @@ const OURS: &[&str] = &[
     "at_hash",
     "c_hash",
 ];
+
+/// Claims about how the subject logged in: from its own token or not at all.
+const PASSED_ON: &[(&str, &str)] = &[("acr", "subject.acr"), ("amr", "subject.amr")];
 
 #[derive(Debug)]
 struct Mint {
@@ -101,8 +108,7 @@ fn build(
                 problems.push(
                     Diagnostic::error("E1006", message)
                         .at(&node.span)
-                        .suggest(algorithm.as_str(), known)
-                        .unfixed(),
+                        .suggest(algorithm.as_str(), known),
                 );
                 return None;
             };

@@ -14,16 +14,23 @@ use super::{Loaded, complain, found};
 use crate::config::MANIFEST;
 use crate::diagnostic::{Diagnostics, Replacement, SourceText};
 
-/// One fix may uncover the next; what is not at rest after so many passes never will be.
-const MAX_PASSES: usize = 10;
-
 /// Loads, fixes, and loads again, until a pass changes nothing. Gives the last load.
 pub(super) fn until_nothing_changes(dir: &Path, load: impl Fn() -> Loaded) -> Loaded {
     let mut failed = BTreeSet::new();
     let mut fixed = BTreeSet::new();
     let mut loaded = load();
-    for _ in 0..MAX_PASSES {
+    // One fix may uncover the next: a parse shows one slip at a time. Every pass takes findings away, but
+    // for fixes that undo each other; a text that was here before ends it.
+    let mut states: BTreeSet<Vec<String>> = BTreeSet::new();
+    loop {
         let (findings, sources) = found(&loaded);
+        let state = plan(findings, sources)
+            .keys()
+            .map(|file| format!("{file} {}", sources.text(file).unwrap_or_default()))
+            .collect();
+        if !states.insert(state) {
+            break;
+        }
         let mut changed = false;
         for (file, changes) in plan(findings, sources) {
             if failed.contains(&file) {

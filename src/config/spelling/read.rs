@@ -64,7 +64,7 @@ impl Reader<'_> {
         let problem = Diagnostic::error("E1002", format!("unknown key `{}`", key.name));
         let problem = problem.at(&key.span);
         self.problems
-            .push(problem.suggest(&key.name, known.iter().copied()));
+            .push(problem.correct(&key.name, known.iter().copied()));
     }
 
     /// The entries of a mapping.

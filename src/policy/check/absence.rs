@@ -19,6 +19,7 @@ pub fn check(
     problems: &mut Diagnostics,
 ) {
     walk(condition, kind, false, &optional, &mut Vec::new(), problems);
+    other_spellings(condition, kind, problems);
 }
 
 fn walk(
@@ -95,6 +96,42 @@ fn walk(
                 problems.push(problem);
             }
         }
+    }
+}
+
+/// The same target can be asked for in more than one way; what refuses should know them.
+fn other_spellings(condition: &Condition, kind: ItemKind, problems: &mut Diagnostics) {
+    let mut names_audience = false;
+    let mut of_resource: Vec<&Atom> = Vec::new();
+    condition.atoms(&mut |atom| match atom.left.attribute.path().as_str() {
+        "audience" => names_audience = true,
+        // Where a match refuses: in a deny, or under a negation in a rule.
+        "resource" if (kind == ItemKind::Deny) != atom.negated => of_resource.push(atom),
+        _ => {}
+    });
+    for atom in &of_resource {
+        let exact = match &atom.test {
+            Test::Has(_) | Test::HasAny(_) | Test::HasAll(_) | Test::HasAttribute(_) => true,
+            Test::AnyMember(inner) | Test::EveryMember(inner) => {
+                !inner.negated && matches!(inner.test, Test::Equals(_) | Test::In(_))
+            }
+            _ => continue,
+        };
+        if exact {
+            let message = match kind {
+                ItemKind::Deny => "a final slash or a query would slip past this deny",
+                ItemKind::Rule => "a final slash or a query would slip past this condition",
+            };
+            let problem = Diagnostic::warning("E0331", message).at(&atom.span);
+            problems.push(problem.help("write `any resource under \"…\"`"));
+        }
+    }
+    if let (ItemKind::Deny, false, Some(atom)) = (kind, names_audience, of_resource.first())
+        && !matches!(atom.test, Test::SetEquals(_) | Test::Count(..))
+    {
+        let message = "the same target asked for by `audience` would slip past this deny";
+        let problem = Diagnostic::warning("E0332", message).at(&atom.span);
+        problems.push(problem.help("refuse its name too: `… or audience has \"…\"`"));
     }
 }
 

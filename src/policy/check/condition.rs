@@ -13,7 +13,7 @@ use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{
-    Atom, Comparison, Condition, Constant, Constants, Hours, MemberTest, Operand, Test,
+    Atom, Comparison, Condition, Constant, Constants, Hours, MemberTest, Operand, Prefixes, Test,
 };
 use crate::policy::schema::{ATTRIBUTES, AttributeRef, Names, Type};
 use crate::policy::syntax::ast::{
@@ -22,6 +22,9 @@ use crate::policy::syntax::ast::{
 
 /// How many defs may name one another in a row.
 const MAX_DEFS_DEEP: usize = 32;
+/// How deep a condition may be nested when its defs are written out: every level is a call, here and for
+/// every request.
+const MAX_DEPTH: usize = 128;
 
 /// A side of a comparison, resolved.
 enum Side<'a> {
@@ -56,7 +59,8 @@ impl<'a> Checker<'a> {
             .map(|c| self.condition(c, scope, false))
             .collect();
         let parts: Option<Vec<Condition>> = parts.into_iter().collect();
-        let whole = flatten(Condition::All(parts?));
+        let mut whole = flatten(Condition::All(parts?));
+        any_query_where_matching_refuses(&mut whole, kind == ItemKind::Deny);
         let mut found = Diagnostics::default();
         let optional = |attribute: &AttributeRef| self.optional(attribute, scope);
         absence::check(&whole, kind, optional, &mut found);
@@ -79,6 +83,28 @@ impl<'a> Checker<'a> {
     }
 
     fn condition(
+        &mut self,
+        condition: &'a ast::Condition,
+        scope: Scope<'_>,
+        negated: bool,
+    ) -> Option<Condition> {
+        self.count_test(condition.span())?;
+        self.depth += 1;
+        let built = match self.depth > MAX_DEPTH {
+            true => {
+                let message = format!(
+                    "nested more than {MAX_DEPTH} levels deep when all defs are written out"
+                );
+                self.too_much(message, condition.span());
+                None
+            }
+            false => self.part(condition, scope, negated),
+        };
+        self.depth -= 1;
+        built
+    }
+
+    fn part(
         &mut self,
         condition: &'a ast::Condition,
         scope: Scope<'_>,
@@ -107,7 +133,6 @@ impl<'a> Checker<'a> {
             | ast::Condition::Quantified { span, .. }
             | ast::Condition::Where { span, .. }
             | ast::Condition::Time { span, .. } => {
-                self.count_test(span)?;
                 let (left, test, complement) = self.atom(condition, scope)?;
                 Some(Condition::Atom(Atom {
                     left,
@@ -150,22 +175,36 @@ impl<'a> Checker<'a> {
         condition
     }
 
-    /// Keeps conditions within bounds that their defs, written out, could leave by far.
-    fn count_test(&mut self, span: &Span) -> Option<()> {
-        self.tests += 1;
-        self.tests_in_all += 1;
+    /// Keeps conditions within bounds that their defs, written out, could leave by far. Once they are
+    /// left, nothing more is looked at: what is written in a line may mean more than could ever be read.
+    fn count_test(&mut self, span: Option<&Span>) -> Option<()> {
+        self.charge(1, span)
+    }
+
+    /// The same for so many constants at once, where every use of a list costs its length.
+    pub(super) fn charge(&mut self, parts: usize, span: Option<&Span>) -> Option<()> {
+        if self.tests > MAX_TESTS || self.tests_in_all > MAX_TESTS_IN_ALL {
+            return None;
+        }
+        self.tests += usize::from(parts == 1);
+        self.tests_in_all += parts;
         if self.tests <= MAX_TESTS && self.tests_in_all <= MAX_TESTS_IN_ALL {
             return Some(());
         }
-        if self.tests == MAX_TESTS + 1 || self.tests_in_all == MAX_TESTS_IN_ALL + 1 {
-            let message = "too many tests when all defs are written out";
-            let help = format!(
-                "a rule may have {MAX_TESTS}, all rules together {MAX_TESTS_IN_ALL}; a list holds thousands of values in one test"
-            );
-            let place = self.item.unwrap_or(span);
-            self.report(Diagnostic::error("E0901", message).at(place).help(help));
-        }
+        let message = "too many tests and constants when all defs are written out".to_owned();
+        self.too_much(message, span);
         None
+    }
+
+    fn too_much(&mut self, message: String, span: Option<&Span>) {
+        let help = format!(
+            "a rule may have {MAX_TESTS} parts, all rules together {MAX_TESTS_IN_ALL}; a list of strings costs nothing where it is used again"
+        );
+        let problem = Diagnostic::error("E0901", message).help(help);
+        self.report(match self.item.or(span) {
+            Some(place) => problem.at(place),
+            None => problem,
+        });
     }
 
     /// One test: its attribute, how it is tested, and whether its text says the complement.
@@ -504,8 +543,17 @@ impl<'a> Checker<'a> {
             (Operator::In, Side::List(items)) if ty == Type::Ip => {
                 self.not_empty(&items, written)?;
                 self.list_of(&items, ty)?;
-                let prefixes: Vec<_> = items.items.iter().map(|item| self.prefix(item)).collect();
-                Some(Test::Prefixes(prefixes.into_iter().collect::<Option<_>>()?))
+                let make = |checker: &mut Self| {
+                    let prefixes = items.items.iter().map(|item| checker.prefix(item));
+                    let prefixes: Vec<_> = prefixes.collect();
+                    Some(Prefixes::new(
+                        &prefixes.into_iter().collect::<Option<Vec<_>>>()?,
+                    ))
+                };
+                Some(Test::Prefixes(match &items.named {
+                    Some((list, _)) => self.shared(&list.span.0, |m| &mut m.prefixes, make)?,
+                    None => make(self)?,
+                }))
             }
             (Operator::Equal, Side::Attribute(other, default, span)) if !ty.is_set() => {
                 self.same_type(ty, other.ty, &span)?;
@@ -531,16 +579,30 @@ impl<'a> Checker<'a> {
                     span,
                 }),
             ) => match ty {
+                Type::String if left.mixed => {
+                    let path = left.attribute.path();
+                    let message = format!(
+                        "`*` in a pattern of `{path}` would mean another thing for each issuer: their `separators` differ"
+                    );
+                    let problem = Diagnostic::error("E0202", message).at(&span);
+                    self.report(problem.help("narrow `from`, or declare the same `separators`"));
+                    None
+                }
                 Type::String => Some(Test::Like(self.glob(&text, &left.separators, &span)?)),
                 Type::Uri => Some(Test::LikeUri(self.uri_pattern(
                     &text,
                     UriPattern::like,
                     &span,
                 )?)),
+                Type::Set | Type::UriSet => {
+                    let literal = Spanned {
+                        value: Literal::String(text),
+                        span,
+                    };
+                    self.one_value(operator, &literal, left, written)
+                }
                 Type::Int
                 | Type::Bool
-                | Type::Set
-                | Type::UriSet
                 | Type::Duration
                 | Type::Instant
                 | Type::Ip
@@ -548,17 +610,20 @@ impl<'a> Checker<'a> {
                 | Type::Name(_) => self.inapplicable(ty, written),
             },
             (Operator::Under, Side::Literal(literal)) if ty == Type::Uri => {
-                Some(Test::Under(vec![self.container(&literal)?]))
+                Some(Test::Under([self.container(&literal)?].into()))
             }
             (Operator::Under, Side::List(items)) if ty == Type::Uri => {
                 self.not_empty(&items, written)?;
                 self.list_of(&items, ty)?;
-                let patterns: Vec<_> = items
-                    .items
-                    .iter()
-                    .map(|item| self.container(item))
-                    .collect();
-                Some(Test::Under(patterns.into_iter().collect::<Option<_>>()?))
+                let make = |checker: &mut Self| {
+                    let patterns = items.items.iter().map(|item| checker.container(item));
+                    let patterns: Vec<_> = patterns.collect();
+                    Some(patterns.into_iter().collect::<Option<Vec<_>>>()?.into())
+                };
+                Some(Test::Under(match &items.named {
+                    Some((list, _)) => self.shared(&list.span.0, |m| &mut m.patterns, make)?,
+                    None => make(self)?,
+                }))
             }
             (Operator::Has, Side::Literal(literal)) if ty.is_set() => {
                 let constant = self.constant(&literal, element(ty))?;
@@ -584,8 +649,38 @@ impl<'a> Checker<'a> {
                     _ => Test::Only(constants),
                 })
             }
+            (operator, Side::Literal(literal)) if ty.is_set() => {
+                self.one_value(operator, &literal, left, written)
+            }
             _ => self.inapplicable(ty, written),
         }
+    }
+
+    /// A set compared with one value, where one of three things may be meant.
+    fn one_value(
+        &mut self,
+        operator: Operator,
+        literal: &Spanned<Literal>,
+        left: &Resolved,
+        written: &Spanned<Operator>,
+    ) -> Option<Test> {
+        let path = left.attribute.path();
+        let Literal::String(text) = &literal.value else {
+            return self.inapplicable(left.ty, written);
+        };
+        let message = format!("`{path}` is a set, and this is one value");
+        let problem = Diagnostic::error("E0208", message).at(&literal.span);
+        self.report(match operator {
+            Operator::Equal | Operator::In => problem
+                .help(format!("one of its members: `{path} has \"{text}\"`"))
+                .help(format!("its only member: `{path} == [\"{text}\"]`")),
+            Operator::Like | Operator::Under => problem.help(format!(
+                "some member: `any {path} {} \"{text}\"`; every member: `all {path} …`",
+                operator.text()
+            )),
+            other => problem.help(format!("write `{path} {} [\"{text}\"]`", other.text())),
+        });
+        None
     }
 
     fn inapplicable(&mut self, ty: Type, operator: &Spanned<Operator>) -> Option<Test> {
@@ -657,8 +752,11 @@ impl<'a> Checker<'a> {
         };
         match &members.named {
             Some((list, _)) => {
-                let with = format!("{} {}", ty.name(), of.attribute.path());
-                self.shared(list, with, make)
+                let key = (
+                    list.span.0.clone(),
+                    format!("{} {}", ty.name(), of.attribute.path()),
+                );
+                self.shared(&key, |m| &mut m.constants, make)
             }
             None => make(self),
         }
@@ -721,8 +819,10 @@ impl<'a> Checker<'a> {
         }
         if found.trunc() != found {
             let message = format!("`{text}` has bits set outside its prefix");
-            let problem = problem(message);
-            self.report(problem.rewrite(text, &found.trunc().to_string()));
+            let (one, all) = (found.addr(), found.trunc());
+            self.report(problem(message).help(format!(
+                "write `{one}` for the one address, `{all}` for the network"
+            )));
             return None;
         }
         Some(found)
@@ -857,6 +957,27 @@ fn plain(resolved: Resolved) -> Operand {
     Operand {
         attribute: resolved.attribute,
         default: None,
+    }
+}
+
+/// Where a match refuses (in a deny, or under a negation in a rule), `?x` must not slip past a pattern;
+/// where it permits, a pattern without a query means none.
+fn any_query_where_matching_refuses(condition: &mut Condition, refuses: bool) {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts
+            .iter_mut()
+            .for_each(|part| any_query_where_matching_refuses(part, refuses)),
+        Condition::Atom(atom) => any_query(&mut atom.test, refuses != atom.negated),
+    }
+}
+
+fn any_query(test: &mut Test, refuses: bool) {
+    match test {
+        Test::LikeUri(pattern) if refuses => *pattern = pattern.clone().any_query(),
+        Test::AnyMember(inner) | Test::EveryMember(inner) => {
+            any_query(&mut inner.test, refuses != inner.negated);
+        }
+        _ => {}
     }
 }
 

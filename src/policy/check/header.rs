@@ -100,6 +100,10 @@ impl<'a> Checker<'a> {
             let problem =
                 Diagnostic::error("E0207", format!("no issuer is called `{}`", alias.value));
             let problem = problem.at(&alias.span).suggest(&alias.value, known);
+            if &*alias.value == "any" {
+                self.report(problem.help("write `from any issuer`"));
+                return;
+            }
             self.report(problem.help("issuers are declared under `issuers:` in cambist.yaml"));
         }
     }
@@ -147,7 +151,18 @@ impl<'a> Checker<'a> {
     fn clients(&mut self, matcher: &'a ast::Matcher) -> Clients {
         let strings = self.header_strings(&matcher.strings, Type::String);
         match matcher.kind {
-            MatchKind::Like => Clients::Like(self.globs(&strings, "")),
+            MatchKind::Like => {
+                let globs = self.globs(&strings, "");
+                for (glob, text) in globs.iter().zip(&strings) {
+                    let mut clients = self.schema.clients.iter();
+                    if !clients.any(|client| glob.matches(client.id.as_str())) {
+                        let message = format!("no client's id is like `{}`", text.value);
+                        let problem = Diagnostic::warning("E0219", message).at(&text.span);
+                        self.report(problem.help("this holds for nobody"));
+                    }
+                }
+                Clients::Like(globs)
+            }
             MatchKind::Equal => Clients::Ids(
                 strings
                     .iter()
@@ -379,7 +394,7 @@ impl<'a> Checker<'a> {
             Err(error) => {
                 let problem =
                     Diagnostic::error("E0207", format!("`{}` {error}", text.value)).at(&text.span);
-                self.report(problem.suggest(&text.value, TokenType::names()));
+                self.report(problem.correct(&text.value, TokenType::names()));
                 None
             }
         }
@@ -398,7 +413,7 @@ impl<'a> Checker<'a> {
             self.report(
                 problem
                     .at(&text.span)
-                    .suggest(&text.value, self.schema.grant_types.iter().copied()),
+                    .correct(&text.value, self.schema.grant_types.iter().copied()),
             );
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Checker;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::policy::pattern::UriPattern;
-use crate::policy::rule::Constants;
+use crate::policy::rule::{Constants, Prefixes};
 use crate::policy::schema::Type;
 use crate::policy::syntax::ast::{self, Item, Literal, Spanned, Strings, Text};
 
@@ -21,8 +21,27 @@ const LIST_TYPES: [(&str, Type); 6] = [
 ];
 
 /// Words that cannot name a `def`: a condition begins with them otherwise.
-const RESERVED: [&str; 12] = [
-    "any", "all", "none", "count", "not", "and", "or", "present", "absent", "true", "false", "time",
+const RESERVED: [&str; 19] = [
+    "any",
+    "all",
+    "none",
+    "count",
+    "not",
+    "and",
+    "or",
+    "present",
+    "absent",
+    "true",
+    "false",
+    "time",
+    // These would read as the attributes, or what stands for them elsewhere.
+    "scope",
+    "resource",
+    "audience",
+    "now",
+    "it",
+    "self",
+    "requested",
 ];
 
 /// The names of one module.
@@ -43,7 +62,10 @@ pub(super) struct Modules<'a> {
     /// Lists with members that are at fault, which was said, by place.
     unsound: BTreeSet<Span>,
     /// Members of lists as constants, by list (its place) and what they are compared with.
-    constants: HashMap<(Span, String), Option<Constants>>,
+    pub(super) constants: HashMap<(Span, String), Option<Constants>>,
+    /// The same as prefixes of addresses, and as containers of URIs.
+    pub(super) prefixes: HashMap<Span, Option<Prefixes>>,
+    pub(super) patterns: HashMap<Span, Option<Arc<[UriPattern]>>>,
 }
 
 impl<'a> Checker<'a> {
@@ -204,7 +226,7 @@ impl<'a> Checker<'a> {
             let message = format!("a list cannot be of type `{}`", list.ty.value);
             let known = LIST_TYPES.iter().map(|(name, _)| *name);
             let problem = Diagnostic::error("E0202", message).at(&list.ty.span);
-            self.report(problem.suggest(&list.ty.value, known));
+            self.report(problem.correct(&list.ty.value, known));
             return;
         };
         for member in &list.members {
@@ -329,6 +351,13 @@ impl<'a> Checker<'a> {
         if self.list_is(list, ty, &name.span).is_none() {
             return Vec::new();
         }
+        // A header has its strings for itself.
+        if self
+            .charge(list.members.len().max(2), Some(&name.span))
+            .is_none()
+        {
+            return Vec::new();
+        }
         if list.members.is_empty() {
             let message = format!("`{}` is empty: this holds for nothing", name.value);
             self.report(Diagnostic::error("E0208", message).at(&name.span));
@@ -366,19 +395,18 @@ impl<'a> Checker<'a> {
         None
     }
 
-    /// What `make` gives for a list, made once for everything that it is compared with in the same way.
-    pub(super) fn shared(
+    /// What `make` gives for a list, made once for all who use it in the same way.
+    pub(super) fn shared<K: std::hash::Hash + Eq + Clone, T: Clone>(
         &mut self,
-        list: &ast::ListDef,
-        with: String,
-        make: impl FnOnce(&mut Self) -> Option<Constants>,
-    ) -> Option<Constants> {
-        let key = (list.span.0.clone(), with);
-        if let Some(made) = self.modules.constants.get(&key) {
+        key: &K,
+        kept: impl for<'m> Fn(&'m mut Modules<'a>) -> &'m mut HashMap<K, Option<T>>,
+        make: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(made) = kept(&mut self.modules).get(key) {
             return made.clone();
         }
         let made = make(self);
-        self.modules.constants.insert(key, made.clone());
+        kept(&mut self.modules).insert(key.clone(), made.clone());
         made
     }
 }

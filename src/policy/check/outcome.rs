@@ -164,8 +164,8 @@ impl<'a> Checker<'a> {
                             }
                             template.map(ParameterValue::Text)
                         }
-                        ParameterKind::Map { reserved } => {
-                            self.map_parameter(parameter, reserved, scope)
+                        ParameterKind::Map { reserved, own } => {
+                            self.map_parameter(parameter, reserved, own, scope)
                         }
                     };
                     if let Some(value) = value {
@@ -182,6 +182,7 @@ impl<'a> Checker<'a> {
         &mut self,
         parameter: &'a ast::Parameter,
         reserved: &[&str],
+        own: &[(&str, &str)],
         scope: Scope<'_>,
     ) -> Option<ParameterValue> {
         let [
@@ -196,7 +197,23 @@ impl<'a> Checker<'a> {
             return None;
         };
         for entry in entries {
-            if reserved.contains(&&*entry.name.value) {
+            // Some readers of JSON do not look at the case of names.
+            let named = |name: &str| entry.name.value.eq_ignore_ascii_case(name);
+            if let Some((name, attribute)) = own.iter().find(|(name, _)| named(name)) {
+                let same = |value: &Spanned<Value>| matches!(&value.value, Value::Path(path) if &**path == *attribute);
+                let [only] = entry.values.as_slice() else {
+                    continue;
+                };
+                if !same(only) || &*entry.name.value != *name {
+                    let message = format!(
+                        "`{name}` says how the subject logged in; a rule can only pass it on"
+                    );
+                    let problem = Diagnostic::error("E0613", message).at(&entry.name.span);
+                    self.report(problem.help(format!("write `{name}: {attribute}`")));
+                }
+                continue;
+            }
+            if reserved.iter().any(|name| named(name)) {
                 let message = format!("`{}` is not for a rule to set here", entry.name.value);
                 let problem = Diagnostic::error("E0613", message).at(&entry.name.span);
                 self.report(problem.help("the token's own claims follow from the decision; `sub`, `scope`, `audience` and `lifetime` are parameters of `use`"));
@@ -285,7 +302,7 @@ impl<'a> Checker<'a> {
             .into_iter()
             .chain(processor.parameters.iter().map(|p| p.name));
         let problem = Diagnostic::error("E0601", format!("unknown parameter `{}`", name.value));
-        self.report(problem.at(&name.span).suggest(&name.value, known));
+        self.report(problem.at(&name.span).correct(&name.value, known));
     }
 
     fn wrong_value(&mut self, span: &Span, message: &str) {

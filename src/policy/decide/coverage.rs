@@ -1,6 +1,6 @@
 //! What tests have seen of a policy set: which rules matched, which conditions held and did not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::PolicySet;
 use super::evaluate::{atom_holds, deny_headers_match, deny_matches, first_failure, headers_match};
@@ -23,7 +23,7 @@ pub struct RuleCoverage {
     pub span: Span,
     /// Whether it is a deny.
     pub deny: bool,
-    /// How many tests it matched.
+    /// How many tests it decided.
     pub matched: usize,
     /// Its conditions, in the order of the file.
     pub conditions: Vec<ConditionCoverage>,
@@ -84,7 +84,7 @@ impl RuleCoverage {
 }
 
 impl Coverage {
-    /// Rules that matched in some test, and how many there are.
+    /// Rules and denies that decided some test, and how many there are.
     #[must_use]
     pub fn rules(&self) -> (usize, usize) {
         let matched = self.rules.values().filter(|rule| rule.matched > 0);
@@ -119,10 +119,19 @@ impl<P> PolicySet<P> {
     }
 
     /// Adds what one request sees.
+    ///
+    /// A rule counts as matched where it is what decides: no deny matches, and no rule overrides it.
     pub fn cover(&self, context: &ExchangeContext, coverage: &mut Coverage) {
-        for rule in &self.rules {
+        let denied = self.denies.iter().any(|deny| deny_matches(deny, context));
+        let matching = self.rules.iter().enumerate();
+        let matching = matching.filter(|(_, rule)| first_failure(rule, context).is_none());
+        let deciding = self.not_overridden(matching.map(|(index, _)| index).collect());
+        let outcomes = deciding.iter().filter_map(|index| self.rules.get(*index));
+        let outcomes: BTreeSet<usize> = outcomes.map(|rule| rule.outcome_number).collect();
+        let decided = !denied && outcomes.len() == 1;
+        for (index, rule) in self.rules.iter().enumerate() {
             if let Some(seen) = coverage.rules.get_mut(&rule.id) {
-                seen.matched += usize::from(first_failure(rule, context).is_none());
+                seen.matched += usize::from(decided && deciding.contains(&index));
                 if headers_match(rule, context) {
                     seen.see([&rule.scope_when, &rule.when], context);
                 }

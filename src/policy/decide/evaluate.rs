@@ -305,7 +305,7 @@ fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
             matches!(left, Value::Int(number) if comparison.holds(number, *limit))
         }
         Test::Prefixes(prefixes) => {
-            matches!(left, Value::Ip(ip) if prefixes.iter().any(|prefix| prefix.contains(&ip)))
+            matches!(left, Value::Ip(ip) if prefixes.contain(ip))
         }
         Test::Hours(hours) => matches!(left, Value::Int(instant) if hours.contains(instant)),
         Test::EqualsAttribute(other) => {

@@ -475,6 +475,25 @@ pub enum Condition {
     Reference(Text),
 }
 
+impl Condition {
+    /// Where it stands; `and` and `or` have no place of their own.
+    #[must_use]
+    pub fn span(&self) -> Option<&Span> {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.first()?.span(),
+            Self::Not(part) => part.span(),
+            Self::Reference(name) => Some(&name.span),
+            Self::Presence { span, .. }
+            | Self::Comparison { span, .. }
+            | Self::Empty { span, .. }
+            | Self::Count { span, .. }
+            | Self::Quantified { span, .. }
+            | Self::Where { span, .. }
+            | Self::Time { span, .. } => Some(span),
+        }
+    }
+}
+
 /// How many members of a set must pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Quantifier {

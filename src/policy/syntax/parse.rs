@@ -38,11 +38,15 @@ pub struct Place {
     whole: Option<Span>,
     /// How many brackets are open around it, of those that a limit counts.
     pub(super) depth: usize,
+    is_file: bool,
 }
 
 impl Place {
     fn whole(file: &Arc<str>) -> Self {
-        Self::at(file, 0)
+        Self {
+            is_file: true,
+            ..Self::at(file, 0)
+        }
     }
 
     /// A text that begins at a byte of the file and is written there as it is.
@@ -53,6 +57,7 @@ impl Place {
             start,
             whole: None,
             depth: 0,
+            is_file: false,
         }
     }
 
@@ -64,12 +69,13 @@ impl Place {
             start: span.start,
             whole: Some(span.clone()),
             depth: 0,
+            is_file: false,
         }
     }
 
-    /// Whether the text stands in the file as it is.
-    pub(super) fn is_exact(&self) -> bool {
-        self.whole.is_none()
+    /// Whether the text is a file of its own: in another spelling, quotes and signs mean other things.
+    pub(super) fn is_file(&self) -> bool {
+        self.is_file
     }
 
     /// The same, with so many brackets open around it in the text spelling.

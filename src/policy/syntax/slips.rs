@@ -12,26 +12,73 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 /// Words of the language that later builds bring.
 const LATER: &[&str] = &["prove"];
 
-/// Slips that come from other languages, what to say, and what to write in their place where that is sure.
+/// What other languages write, what to say, and what to write in its place where that is sure. Signs are
+/// looked at as a whole run, words as whole words, whatever their case.
 const SLIPS: &[(&str, &str, Option<&str>)] = &[
     ("&&", "write `and`", Some("and")),
+    (
+        "&",
+        "write `and`; in `use`, `&` joins what bounds `scope`",
+        None,
+    ),
     ("||", "write `or`", Some("or")),
+    ("|", "write `or`", None),
     ("!", "write `not`", Some("not ")),
+    ("===", "write `==`", Some("==")),
+    ("!==", "write `!=`", Some("!=")),
+    ("<>", "write `!=`", Some("!=")),
+    (
+        "=~",
+        "there are no regular expressions; write `like \"a*\"`",
+        None,
+    ),
+    ("=<", "write `<=`", None),
+    ("=>", "write `>=`", None),
+    (";", "nothing ends with `;`", None),
     ("'", "write strings in double quotes", None),
+    ("“", "write strings in straight double quotes", None),
+    ("”", "write strings in straight double quotes", None),
     ("//", "comments begin with `#`", Some("#")),
     ("/*", "comments begin with `#`", None),
+    ("--", "comments begin with `#`", None),
     ("resources", "write `resource`", Some("resource")),
     ("audiences", "write `audience`", Some("audience")),
     ("clients", "write `client`", Some("client")),
     ("scopes", "write `scope`", Some("scope")),
-    ("allow", "write `rule`", Some("rule")),
-    ("permit", "write `rule`", Some("rule")),
-    ("forbid", "write `deny`", Some("deny")),
+    ("contains", "write `has`", None),
+    ("includes", "write `has`", None),
+    (
+        "matches",
+        "there are no regular expressions; write `like \"a*\"`",
+        None,
+    ),
+    ("startswith", "write `like \"x**\"`", None),
+    ("starts", "write `like \"x**\"`", None),
+    ("endswith", "write `like \"**x\"`", None),
+    ("exists", "write `present ATTRIBUTE`", None),
+    ("null", "write `absent ATTRIBUTE`", None),
+    ("nil", "write `absent ATTRIBUTE`", None),
+    ("unless", "write `when not (…)`", None),
+    ("if", "write `when`", None),
     (
         "priority",
         "there are no priorities: `overrides RULE` says which of two rules wins",
         None,
     ),
+];
+/// The same where a rule may begin.
+const ITEM_SLIPS: &[(&str, &str, Option<&str>)] = &[
+    ("allow", "write `rule`", Some("rule")),
+    ("permit", "write `rule`", Some("rule")),
+    ("forbid", "write `deny`", Some("deny")),
+    ("import", "imports stand right after `module NAME`", None),
+];
+/// The same where a test says what it expects.
+const EXPECT_SLIPS: &[(&str, &str, Option<&str>)] = &[
+    ("allow", "write `expect use PROCESSOR`", None),
+    ("permit", "write `expect use PROCESSOR`", None),
+    ("deny", "write `expect refuse`", Some("refuse")),
+    ("denied", "write `expect refuse`", Some("refuse")),
 ];
 
 /// The words with which clauses begin.
@@ -113,16 +160,29 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
         let message = format!("`{word}` is of the language, but not of this build");
         return Diagnostic::error("E0203", message).at(&span).into();
     }
-    let ends = |word| matches!(word, "" | "\n" | "and" | "or" | ")" | "{" | "}");
+    let ends = |word| matches!(word, "" | "\n" | "and" | "or" | ")" | "{" | "}" | "]");
+    let wants_operator = || CLAUSES.contains(&word) || ends(word);
     if operator && CLAUSES.contains(&before) {
         let message = format!("expected a condition, found the clause `{before}`");
         return Diagnostic::error("E0100", message).at(&before_span).into();
     }
-    if operator && (CLAUSES.contains(&word) || ends(word)) {
+    if operator && before.is_empty() && wants_operator() {
+        let end = rest_before.trim_end().len();
+        let problem = Diagnostic::error("E0100", "a constant stands here alone");
+        let help = "write every comparison out, or `ATTRIBUTE in [\"a\", \"b\"]`";
+        return problem.at(&place.span(end..end)).help(help).into();
+    }
+    if operator && wants_operator() {
         let message = format!("`{before}` is not compared with anything");
-        let help = format!("for a truth value, write `{before} == true`");
         let problem = Diagnostic::error("E0100", message).at(&before_span);
-        return problem.help(help).into();
+        return match before {
+            "true" => problem.help("what always holds needs no `when`"),
+            "false" => problem.help("what never holds needs no rule"),
+            _ => problem
+                .help(format!("whether it is there: `present {before}`"))
+                .help(format!("for a truth value: `{before} == true`")),
+        }
+        .into();
     }
 
     if let Some(both) = wanted
@@ -155,64 +215,135 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
         [one] => format!("expected {one}, found {found}"),
         [many @ .., last] => format!("expected {} or {last}, found {found}", many.join(", ")),
     };
+    let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
     let mut problem = Diagnostic::error("E0100", message).at(&span);
     if wanted.contains(&words(Rule::file)) {
         problem = problem.help("a policy file begins with `policy 1 module NAME`");
-    } else if operator && word == "=" {
+    } else if let Some((range, advice, instead)) = slip(rest, word, &wanted, operator) {
+        let range = start + range.start..start + range.end;
+        problem = match instead {
+            Some(instead) => mended(problem, place, range, advice, &instead),
+            None => problem.help(advice),
+        };
+    } else if signs(rest) == "=" && rest_before.ends_with('=') {
+        let range = start - 1..start + 1;
+        problem = problem.at(&place.span(range.clone()));
+        problem = mended(problem, place, range, "a test gives with one `=`", "=");
+    } else if word == ">" && rest_before.ends_with('<') {
+        let range = start - 1..start + 1;
+        problem = problem.at(&place.span(range.clone()));
+        problem = mended(problem, place, range, "write `!=`", "!=");
+    } else if rest.starts_with('.') && before_words.ends_with("time in") {
+        problem = problem.help("write the time zone first: `time in \"Europe/Zurich\" mon..fri`");
+    } else if word == "," && wants("`}`") && wants(&words(Rule::path)) {
+        let advice = "settings are not separated by commas";
+        problem = mended(problem, place, start..start + 1, advice, "");
+    } else if word == ":" && CLAUSES.contains(&before) {
         problem = mended(
             problem,
             place,
             start..start + 1,
-            "write `==` to compare",
-            "==",
+            "no `:` stands after a clause's word",
+            "",
         );
-    } else if word == "=" && rest_before.ends_with('=') {
-        let range = start - 1..start + 1;
-        problem = problem.at(&place.span(range.clone()));
-        problem = mended(problem, place, range, "a test gives with one `=`", "=");
-    } else if rest.starts_with('.') && before_words.ends_with("time in") {
-        problem = problem.help("write the time zone first: `time in \"Europe/Zurich\" mon..fri`");
-    } else if word == "import" {
-        problem = problem.help("imports stand right after `module NAME`");
-    } else if word == ","
-        && wanted.contains(&"`}`".to_owned())
-        && wanted.contains(&words(Rule::path))
-    {
-        let advice = "settings are not separated by commas";
-        problem = mended(problem, place, start..start + 1, advice, "");
-    } else if let Some((slip, advice, instead)) = slip(rest, word) {
-        problem = match (instead, quoted(rest)) {
-            (Some(instead), _) => {
-                mended(problem, place, start..start + slip.len(), advice, instead)
-            }
-            (None, Some((end, text))) => mended(
-                problem,
-                place,
-                start..start + end,
-                advice,
-                &format!("\"{text}\""),
-            ),
-            (None, None) => problem.help(advice),
-        };
+    } else if word == ":" && (wanted.is_empty() || wants("`=`")) {
+        problem = mended(
+            problem,
+            place,
+            start..start + 1,
+            "`given` sets with `=`",
+            " =",
+        );
+    } else if matches!(word, "{" | "(") && (wants(&words(Rule::list)) || wants("`[`")) {
+        problem = problem.help("lists stand in `[ ]`");
+    } else if matches!(word, "resource" | "audience") && wants("another clause") {
+        problem = problem.help(format!("write `to {word} …`"));
+    } else if word == "\"" && wants(&words(Rule::target_kind)) {
+        problem = problem.help("write `to resource \"URI\"` or `to audience \"NAME\"`");
+    } else if matches!(word, "under" | "like") && wants(&words(Rule::target_kind)) {
+        problem = problem.help(format!("write `to resource {word} \"URI\"`"));
+    } else if word == "\"" && (wants(&words(Rule::issuer)) || before == "from") {
+        problem = problem.help("an issuer's alias stands without quotes");
+    } else if word == "[" && matches!(before, "any" | "all") {
+        problem = mended(
+            problem,
+            place,
+            start..start,
+            "write `has any of […]`, `has all of […]`",
+            "of ",
+        );
     } else if word == "-" || (operator && word.starts_with('-')) {
         problem = problem.help("a name in a path has no `-`");
-    } else if word.starts_with(char::is_alphabetic)
+    } else if wants(&words(Rule::w_client)) && (word == "\"" || is_name(word)) {
+        let name = word.trim_matches('"');
+        let name = if name.is_empty() { "…" } else { name };
+        problem = problem.help(format!("write `by client \"{name}\"`"));
+    } else if is_name(word)
         && !matches!(word, "in" | "has" | "as" | "and" | "or")
-        && wanted.contains(&words(Rule::string))
+        && wants(&words(Rule::string))
     {
-        problem = problem.help(format!("write strings in double quotes: `\"{word}\"`"));
-    } else if word == "\"" && wanted.contains(&words(Rule::w_client)) {
-        problem = problem.help("write `by client \"…\"`");
+        let end = rest.find([' ', '\t', '\n', '\r', ',', ']', '}', ')']);
+        let whole = rest.get(..end.unwrap_or(rest.len())).unwrap_or(word);
+        let whole = if whole.len() > 128 { word } else { whole };
+        problem = problem.help(format!("write strings in double quotes: `\"{whole}\"`"));
+    } else if (word == "\"" || is_name(word)) && wants("`,`") {
+        problem = problem.help("a comma is missing before this");
+    } else if let Some(lower) = lower_case(word, &wanted) {
+        let advice = format!("words of the language are in lower case: `{lower}`");
+        problem = mended(problem, place, start..start + word.len(), &advice, &lower);
     }
     problem.into()
 }
 
-/// The slip that a text begins with; words must be whole.
-fn slip(rest: &str, word: &str) -> Option<(&'static str, &'static str, Option<&'static str>)> {
-    let found = SLIPS.iter().find(|(slip, ..)| {
-        *slip == word || (rest.starts_with(slip) && !slip.starts_with(char::is_alphabetic))
+/// A slip: how long it is, what to say, and what to write instead.
+type Slip = (std::ops::Range<usize>, &'static str, Option<String>);
+
+/// The slip that a text begins with.
+fn slip(rest: &str, word: &str, wanted: &[String], operator: bool) -> Option<Slip> {
+    let run = signs(rest);
+    let spaced = rest.get(run.len()..).is_some_and(|after| {
+        after.starts_with([' ', '\t', '"', '[', '@']) || after.starts_with(char::is_alphanumeric)
     });
-    found.copied()
+    if operator && run == "=" && spaced {
+        return Some((0..1, "write `==` to compare", Some("==".to_owned())));
+    }
+    let after = rest.get(run.len()..).unwrap_or_default();
+    if run == "!" && !after.starts_with(|c: char| c.is_alphabetic() || c == '(') {
+        return Some((0..1, "write `not`", None));
+    }
+    if let Some((end, text)) = quoted(rest) {
+        let advice = "write strings in double quotes";
+        return Some((0..end, advice, Some(format!("\"{text}\""))));
+    }
+    let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
+    let tables = [
+        (wants("`rule`"), ITEM_SLIPS),
+        (wants("`refuse`"), EXPECT_SLIPS),
+        (true, SLIPS),
+    ];
+    let mut entries = tables
+        .into_iter()
+        .filter(|(here, _)| *here)
+        .flat_map(|(_, table)| table);
+    let found = entries.find(|(slip, ..)| {
+        let is_word = slip.starts_with(|c: char| c.is_ascii_alphabetic());
+        match is_word {
+            true => word.eq_ignore_ascii_case(slip),
+            false => run == *slip || (run.is_empty() && word == *slip) || opens(rest, slip),
+        }
+    });
+    found.map(|(slip, advice, instead)| (0..slip.len(), *advice, instead.map(str::to_owned)))
+}
+
+/// Whether a text begins with what opens a comment elsewhere.
+fn opens(rest: &str, slip: &str) -> bool {
+    matches!(slip, "//" | "/*") && rest.starts_with(slip)
+}
+
+/// The signs of operators that a text begins with, all of them.
+fn signs(rest: &str) -> &str {
+    let end = rest.find(|c| !matches!(c, '=' | '!' | '<' | '>' | '&' | '|' | '~'));
+    rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
 }
 
 /// A string in single quotes: how long it is, and its text.
@@ -223,6 +354,21 @@ fn quoted(rest: &str) -> Option<(usize, &str)> {
     plain.then_some((text.len() + 2, text))
 }
 
+fn is_name(word: &str) -> bool {
+    word.starts_with(char::is_alphabetic)
+}
+
+/// A word of the language that is only spelled with capitals.
+fn lower_case(word: &str, wanted: &[String]) -> Option<String> {
+    let lower = word.to_lowercase();
+    let of_clause = wanted.iter().any(|name| name == "another clause");
+    let known = wanted.contains(&format!("`{lower}`"))
+        || (of_clause && CLAUSES.contains(&&*lower))
+        || (matches!(&*lower, "and" | "or")
+            && wanted.iter().any(|name| *name == format!("`{lower}`")));
+    (lower != word && known).then_some(lower)
+}
+
 /// Advice that can be carried out, unless the text stands otherwise in its file.
 fn mended(
     problem: Diagnostic,
@@ -231,7 +377,7 @@ fn mended(
     advice: &str,
     instead: &str,
 ) -> Diagnostic {
-    match place.is_exact() {
+    match place.is_file() {
         true => problem.fix(advice, &place.span(range), instead),
         false => problem.help(advice),
     }

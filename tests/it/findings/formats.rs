@@ -16,7 +16,7 @@ const DIR: &str = "a,b: 100% ü";
 fn wrong() -> tempfile::TempDir {
     let policy = POLICY.replace(
         "  use ",
-        "  when  subject.sub == \"é\" and subject.claims.grops has \"staff\"\n  use ",
+        "  when  subject.sub == \"é\" and subject.client_iq == \"staff\"\n  use ",
     );
     let policy = policy + "deny orders-to-payments { when scope has \"100%, a:b\" }\n";
     let inner = realm(
@@ -86,15 +86,15 @@ fn json_has_places_with_ends_related_places_and_fixes() {
         json!({
             "code": "E0204",
             "severity": "error",
-            "message": "claim `grops` is not declared by `corp`",
-            "at": policy((7, 32), (7, 52)),
+            "message": "unknown attribute `subject.client_iq`",
+            "at": policy((7, 32), (7, 49)),
             "label": null,
             "related": [],
-            "help": ["did you mean `groups`?", "declare it under the issuer's `claims:`"],
+            "help": ["did you mean `subject.client_id`?"],
             "notes": [],
             "fixes": [{
-                "title": "replace `grops` by `groups`",
-                "edits": [{ "at": policy((7, 47), (7, 52)), "replacement": "groups" }],
+                "title": "replace `subject.client_iq` by `subject.client_id`",
+                "edits": [{ "at": policy((7, 32), (7, 49)), "replacement": "subject.client_id" }],
             }],
         })
     );
@@ -116,9 +116,8 @@ fn github_commands_are_escaped_as_the_runner_reads_them() {
     assert_eq!(
         lines[2],
         format!(
-            "::error {file},line=7,endLine=7,col=32,endColumn=52,title=E0204\
-             ::claim `grops` is not declared by `corp`%0Ahelp: did you mean `groups`?\
-             %0Ahelp: declare it under the issuer's `claims:`"
+            "::error {file},line=7,endLine=7,col=32,endColumn=49,title=E0204\
+             ::unknown attribute `subject.client_iq`%0Ahelp: did you mean `subject.client_id`?"
         )
     );
     assert_eq!(
@@ -206,19 +205,19 @@ fn sarif_has_what_the_specification_requires() {
         result["locations"][0]["physicalLocation"],
         json!({
             "artifactLocation": { "uri": uri },
-            "region": { "startLine": 7, "startColumn": 32, "endLine": 7, "endColumn": 52 },
+            "region": { "startLine": 7, "startColumn": 32, "endLine": 7, "endColumn": 49 },
         })
     );
     assert_eq!(
         result["fixes"],
         json!([{
-            "description": { "text": "replace `grops` by `groups`" },
+            "description": { "text": "replace `subject.client_iq` by `subject.client_id`" },
             "artifactChanges": [{
                 "artifactLocation": { "uri": uri },
                 "replacements": [{
                     "deletedRegion":
-                        { "startLine": 7, "startColumn": 47, "endLine": 7, "endColumn": 52 },
-                    "insertedContent": { "text": "groups" },
+                        { "startLine": 7, "startColumn": 32, "endLine": 7, "endColumn": 49 },
+                    "insertedContent": { "text": "subject.client_id" },
                 }],
             }],
         }])

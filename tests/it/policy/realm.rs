@@ -29,6 +29,7 @@ const CLAIMS: ParameterSchema = ParameterSchema {
     name: "claims",
     kind: ParameterKind::Map {
         reserved: &["sub", "scope"],
+        own: &[("acr", "subject.acr")],
     },
     doc: "further claims",
 };
@@ -50,6 +51,7 @@ pub fn schema() -> Schema {
                     ("level", ClaimType::Int, false),
                     ("home", ClaimType::Uri, true),
                     ("manager", ClaimType::Bool, true),
+                    ("role", ClaimType::String, true),
                 ],
             ),
             issuer(
@@ -57,7 +59,10 @@ pub fn schema() -> Schema {
                 false,
                 true,
                 &[AccessToken],
-                &[("tenant", ClaimType::String, false)],
+                &[
+                    ("tenant", ClaimType::String, false),
+                    ("role", ClaimType::String, true),
+                ],
             ),
             issuer(
                 "ci",
@@ -139,7 +144,13 @@ fn issuer(
             ty: *ty,
             optional: *optional,
             pointer: format!("/{name}"),
-            separators: "/".to_owned(),
+            // One claim that two issuers take apart in different ways.
+            separators: if (alias, *name) == ("corp", "role") {
+                ""
+            } else {
+                "/"
+            }
+            .to_owned(),
         };
         (Arc::from(*name), claim)
     };
