@@ -64,6 +64,7 @@ async fn the_record_of_a_token() {
             },
             "context": {
                 "audience": [], "client.auth": "client_secret_basic", "client.id": "rs08", "now": NOW,
+                "request.grant_type": "token_exchange",
                 "request.scope": ["api"], "resource": ["https://backend.example.com/api"],
                 "subject.exp": NOW + 600, "subject.issuer": "idp",
                 "subject.scope": ["api", "profile"], "subject.sub": "alice", "subject.token_type": "access_token",
