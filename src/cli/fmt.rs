@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use similar::TextDiff;
 
-use super::{COULD_NOT, FINDINGS, GOOD, complain, complain_about, could_not, say};
+use super::{COULD_NOT, Exit, FINDINGS, GOOD, complain, complain_about, could_not, say};
 use crate::config::spelling;
 use crate::diagnostic::{Diagnostics, SourceText};
 use crate::policy::syntax::ast::File;
@@ -72,11 +72,11 @@ impl Spelling {
     }
 }
 
-pub(super) fn run(verb: &Fmt) -> u8 {
+pub(super) fn run(verb: &Fmt) -> Exit {
     if verb.paths.iter().any(|path| path.as_os_str() == "-") {
         return match verb.paths.as_slice() {
             [_] => standard_input(verb),
-            _ => could_not("`-` stands alone"),
+            _ => Err(could_not("`-` stands alone")),
         };
     }
     let mut code = GOOD;
@@ -96,15 +96,14 @@ pub(super) fn run(verb: &Fmt) -> u8 {
     }
     files.dedup();
     if verb.to.is_some() && files.len() > 1 {
-        return could_not("`--to` takes one file at a time");
+        return Err(could_not("`--to` takes one file at a time"));
     }
     for path in &files {
-        code = code.max(match document(path, verb.from) {
-            Ok(document) => one(verb, &document),
-            Err(code) => code,
-        });
+        let (Ok(ended) | Err(ended)) =
+            document(path, verb.from).and_then(|document| one(verb, &document));
+        code = code.max(ended);
     }
-    code
+    Ok(code)
 }
 
 /// The file itself, or the policy files below a directory, by name; what is hidden is passed over.
@@ -159,10 +158,10 @@ fn document(path: &Path, from: Option<Spelling>) -> Result<Document, u8> {
     })
 }
 
-fn standard_input(verb: &Fmt) -> u8 {
+fn standard_input(verb: &Fmt) -> Exit {
     let mut text = String::new();
     if let Err(error) = std::io::stdin().lock().read_to_string(&mut text) {
-        return could_not(format!("cannot read standard input: {error}"));
+        return Err(could_not(format!("cannot read standard input: {error}")));
     }
     let document = Document {
         name: Arc::from("-"),
@@ -173,7 +172,7 @@ fn standard_input(verb: &Fmt) -> u8 {
     one(verb, &document)
 }
 
-fn one(verb: &Fmt, document: &Document) -> u8 {
+fn one(verb: &Fmt, document: &Document) -> Exit {
     let name = &document.name;
     let tree = match read(document.spelling, name, &document.text) {
         Ok(tree) => tree,
@@ -189,12 +188,12 @@ fn one(verb: &Fmt, document: &Document) -> u8 {
             "{name}: left alone: it has comments, which could not be kept\n"
         ));
         if document.path.is_none() && !verb.check && !verb.diff {
-            say(&document.text);
+            say(&document.text)?;
         }
         return if verb.check || verb.diff {
-            FINDINGS
+            Ok(FINDINGS)
         } else {
-            GOOD
+            Ok(GOOD)
         };
     }
     if comments && to != document.spelling {
@@ -215,13 +214,13 @@ fn one(verb: &Fmt, document: &Document) -> u8 {
         complain(&format!(
             "error: {name}: left alone: what would be written could not be read again\n"
         ));
-        return COULD_NOT;
+        return Err(COULD_NOT);
     }
     if verb.to.is_some() {
         return match &verb.out {
             None => {
-                say(&written);
-                GOOD
+                say(&written)?;
+                Ok(GOOD)
             }
             Some(out) => replaced(out, &written),
         };
@@ -229,22 +228,22 @@ fn one(verb: &Fmt, document: &Document) -> u8 {
     let changes = written != document.text;
     if verb.check || verb.diff {
         if !changes {
-            return GOOD;
+            return Ok(GOOD);
         }
         say(&if verb.check {
             format!("{name}\n")
         } else {
             difference(name, &document.text, &written)
-        });
-        return FINDINGS;
+        })?;
+        return Ok(FINDINGS);
     }
     match &document.path {
         None => {
-            say(&written);
-            GOOD
+            say(&written)?;
+            Ok(GOOD)
         }
         Some(path) if changes => replaced(path, &written),
-        Some(_) => GOOD,
+        Some(_) => Ok(GOOD),
     }
 }
 
@@ -265,11 +264,11 @@ fn write(tree: &File, document: &Document, to: Spelling) -> Result<String, Diagn
     }
 }
 
-fn findings(name: &Arc<str>, text: &str, found: &Diagnostics) -> u8 {
+fn findings(name: &Arc<str>, text: &str, found: &Diagnostics) -> Exit {
     let mut sources = SourceText::default();
     sources.insert(Arc::clone(name), Arc::from(text));
     complain_about(found, &sources);
-    FINDINGS
+    Ok(FINDINGS)
 }
 
 fn difference(name: &str, old: &str, new: &str) -> String {
@@ -278,13 +277,16 @@ fn difference(name: &str, old: &str, new: &str) -> String {
     diff.unified_diff().header(&before, &after).to_string()
 }
 
-fn replaced(path: &Path, text: &str) -> u8 {
+fn replaced(path: &Path, text: &str) -> Exit {
     match replace(path, text) {
         Ok(()) => {
-            say(&format!("wrote {}\n", path.display()));
-            GOOD
+            say(&format!("wrote {}\n", path.display()))?;
+            Ok(GOOD)
         }
-        Err(error) => could_not(format!("cannot write `{}`: {error}", path.display())),
+        Err(error) => Err(could_not(format!(
+            "cannot write `{}`: {error}",
+            path.display()
+        ))),
     }
 }
 

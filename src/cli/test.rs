@@ -6,7 +6,9 @@ use clap::ValueEnum;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde_json::{Value, json};
 
-use super::{Directory, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services};
+use super::{
+    Directory, Exit, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services,
+};
 use crate::config;
 use crate::policy::decide::Coverage;
 use crate::policy::trial::{Trial, Verdict};
@@ -55,16 +57,13 @@ struct Result<'a> {
     elapsed: Duration,
 }
 
-pub(super) fn run(verb: &Test) -> u8 {
-    let services = match services() {
-        Ok(services) => services,
-        Err(code) => return code,
-    };
+pub(super) fn run(verb: &Test) -> Exit {
+    let services = services()?;
     let snapshot = match config::untested(&verb.directory.dir, &services, None) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
-            return could_not("the configuration has errors");
+            return Err(could_not("the configuration has errors"));
         }
     };
     let set = &snapshot.realm.policies;
@@ -86,7 +85,9 @@ pub(super) fn run(verb: &Test) -> u8 {
         });
     }
     if let (Some(text), true) = (&verb.filter, results.is_empty()) {
-        return could_not(format!("no test has `{text}` in its module or name"));
+        return Err(could_not(format!(
+            "no test has `{text}` in its module or name"
+        )));
     }
     let report = Report {
         snapshot: &snapshot,
@@ -94,12 +95,9 @@ pub(super) fn run(verb: &Test) -> u8 {
         coverage: &coverage,
     };
     match verb.format {
-        Format::Text => say(&report.text(verb.coverage || verb.threshold.is_some())),
-        Format::Json => say(&format!("{:#}\n", report.json())),
-        Format::Junit => match report.junit() {
-            Ok(xml) => say(&xml),
-            Err(error) => return could_not(error),
-        },
+        Format::Text => say(&report.text(verb.coverage || verb.threshold.is_some()))?,
+        Format::Json => say(&format!("{:#}\n", report.json()))?,
+        Format::Junit => say(&report.junit().map_err(could_not)?)?,
     }
     let failed = results.iter().any(|result| !result.verdict.passed());
     let short = verb.threshold.and_then(|wanted| report.short_of(wanted));
@@ -107,9 +105,9 @@ pub(super) fn run(verb: &Test) -> u8 {
         complain(&format!("error: {short}\n"));
     }
     if failed || short.is_some() {
-        FINDINGS
+        Ok(FINDINGS)
     } else {
-        GOOD
+        Ok(GOOD)
     }
 }
 
