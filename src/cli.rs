@@ -6,6 +6,7 @@ mod explain;
 mod fmt;
 mod make;
 mod reference;
+mod replace;
 mod serve;
 mod test;
 
