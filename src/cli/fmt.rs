@@ -23,7 +23,7 @@ use crate::section::MAX_FILE;
 /// Write policies as they should be written.
 ///
 /// A file is rewritten only where that changes it, and keeps its comments. A YAML file with comments is
-/// left alone: its comments could not be kept.
+/// left alone, and said to be: its comments could not be kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cambist fmt .                                   every *.policy and *.policy.yaml below
@@ -32,7 +32,7 @@ use crate::section::MAX_FILE;
   cambist fmt --to policy main.policy.yaml --out main.policy
 
 Exit codes: 0 good, 1 findings or (--check, --diff) something would change, 2 could not run, or one
-of the files could not be read or written.")]
+of the files could not be read or written. A YAML file that is left alone is good.")]
 pub(super) struct Fmt {
     /// Files, directories, or `-` for standard input and output.
     #[arg(required = true, value_name = "PATH")]
@@ -291,11 +291,7 @@ fn one(verb: &Fmt, document: &Document) -> Exit {
         if document.path.is_none() && !verb.check && !verb.diff {
             say(&document.text)?;
         }
-        return if verb.check || verb.diff {
-            Ok(FINDINGS)
-        } else {
-            Ok(GOOD)
-        };
+        return Ok(GOOD);
     }
     if comments && to != document.spelling {
         complain(&format!(
