@@ -62,6 +62,16 @@ fn comment(text: &str) -> Option<usize> {
     })
 }
 
+/// A message about a piece of text, the author's words as they are.
+fn of_text(message: &str) -> String {
+    let parts = message.split('`').enumerate();
+    let parts = parts.map(|(index, part)| match index % 2 {
+        0 => part.replace("the end of the file", "the end of the text"),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
+}
+
 struct Reader<'a> {
     text: &'a str,
     problems: Diagnostics,
@@ -200,8 +210,18 @@ impl Reader<'_> {
         Some((place.nested(depth), text))
     }
 
+    /// What was read of a piece of text; what its end is called is put right, which is not the file's.
     fn keep<T>(&mut self, result: Result<T, Diagnostics>) -> Option<T> {
-        result.map_err(|found| self.problems.extend(found)).ok()
+        let keep = |found: Diagnostics| {
+            for finding in found.sorted() {
+                let message = of_text(&finding.message);
+                self.problems.push(Diagnostic {
+                    message,
+                    ..finding.clone()
+                });
+            }
+        };
+        result.map_err(keep).ok()
     }
 
     // ── a file ──────────────────────────────────────────────────────────────────────────────────
