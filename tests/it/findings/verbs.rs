@@ -202,3 +202,18 @@ fn coverage_is_asked_for_where_it_can_be_shown() {
         "{out}"
     );
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_one_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    for name in ["absent", "file"] {
+        for verb in ["check", "test", "explain", "serve"] {
+            let (code, out, err) = cambist(dir.path(), &[verb, name]);
+            assert_eq!((code, out.as_str()), (2, ""), "{verb}");
+            let said = format!("`{name}` is not a directory");
+            assert_eq!(err.matches(&said).count(), 1, "{verb}: {err}");
+            assert!(!err.contains("cambist.yaml`"), "{verb}: {err}");
+        }
+    }
+}
