@@ -6,6 +6,7 @@ mod explain;
 mod fmt;
 mod make;
 mod reference;
+mod replace;
 mod serve;
 mod test;
 
@@ -76,10 +77,13 @@ const FINDINGS: u8 = 1;
 /// Could not run.
 const COULD_NOT: u8 = 2;
 
+/// How a verb ends: the exit code of one that ran to its end, or of one that could not.
+type Exit = Result<u8, u8>;
+
 /// Runs what the command line says.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
-    let code = match arguments.verb {
+    let (Ok(code) | Err(code)) = match arguments.verb {
         Verb::Serve(verb) => serve::run(&verb),
         Verb::Check(verb) => check::run(&verb),
         Verb::Test(verb) => test::run(&verb),
@@ -89,18 +93,20 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),
         Verb::Secret(verb) => make::secret(&verb),
-        Verb::Version => {
-            say(&format!("cambist {}\n", env!("CARGO_PKG_VERSION")));
-            GOOD
-        }
+        Verb::Version => say(&format!("cambist {}\n", env!("CARGO_PKG_VERSION"))).map(|()| GOOD),
     };
     ExitCode::from(code)
 }
 
-/// Writes to standard output. A reader that has gone is no reason to fail.
-fn say(text: &str) {
+/// Writes to standard output, or says why that is lost. A reader that has gone is no reason to fail.
+fn say(text: &str) -> Result<(), u8> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(could_not(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Writes to standard error.

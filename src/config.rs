@@ -92,7 +92,12 @@ pub fn untested(
         problems.push(problem.help("give the directory that holds cambist.yaml"));
     }
     let root: Arc<str> = Arc::from(ROOT);
-    let parsed = sources.text(ROOT, None, &mut problems).and_then(|text| {
+    // Where the directory is missing, it goes without saying that the file is, which is watched for.
+    let read = match problems.is_empty() {
+        true => sources.text(ROOT, None, &mut problems),
+        false => sources.text(ROOT, None, &mut Diagnostics::default()),
+    };
+    let parsed = read.and_then(|text| {
         match section::parse(&root, &text) {
             Ok(node) => {
                 sources.conceal(ROOT, &node.secrets());

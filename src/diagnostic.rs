@@ -290,6 +290,8 @@ pub struct SourceText {
     files: BTreeMap<Arc<str>, File>,
     /// The directory that the files' names are relative to, as the user gave it.
     directory: String,
+    /// The file that what concerns the whole directory is about.
+    root: Option<Arc<str>>,
 }
 
 /// A file's text, and where its lines begin.
@@ -300,12 +302,13 @@ struct File {
 }
 
 impl SourceText {
-    /// No files yet, in a directory.
+    /// No files yet, in a directory; `root` is the file that what concerns all of it is about.
     #[must_use]
-    pub fn of_directory(directory: &std::path::Path) -> Self {
+    pub fn of_directory(directory: &std::path::Path, root: &str) -> Self {
         Self {
             files: BTreeMap::new(),
             directory: directory.display().to_string(),
+            root: Some(Arc::from(root)),
         }
     }
 
@@ -323,6 +326,13 @@ impl SourceText {
     #[must_use]
     pub fn directory(&self) -> Option<&str> {
         (!self.directory.is_empty()).then_some(&*self.directory)
+    }
+
+    /// Where a finding stands: one that has no place stands at the beginning of the root file.
+    #[must_use]
+    pub fn whereabouts(&self, finding: &Diagnostic) -> Option<Span> {
+        let root = || Some(Span::new(self.root.as_ref()?, 0..0));
+        finding.span.clone().or_else(root)
     }
 
     /// Adds a file.

@@ -5,7 +5,7 @@ mod fix;
 use clap::ValueEnum;
 
 use super::{
-    Directory, FINDINGS, GOOD, complain, complain_about, could_not, counted, say, services,
+    Directory, Exit, FINDINGS, GOOD, complain, complain_about, could_not, counted, say, services,
 };
 use crate::config::{self, LoadError};
 use crate::diagnostic::{self, Diagnostics, SourceText};
@@ -41,16 +41,13 @@ enum Format {
 /// What a load gave: its findings, and a snapshot where none of them is an error.
 type Loaded = Result<Snapshot, Box<LoadError>>;
 
-pub(super) fn run(verb: &Check) -> u8 {
-    let services = match services() {
-        Ok(services) => services,
-        Err(code) => return code,
-    };
+pub(super) fn run(verb: &Check) -> Exit {
+    let services = services()?;
     let dir = &verb.directory.dir;
     if !dir.is_dir() {
         let code = could_not(format!("`{}` is not a directory", dir.display()));
         complain("help: give the directory that holds cambist.yaml\n");
-        return code;
+        return Err(code);
     }
     let loaded = match verb.fix {
         true => fix::until_nothing_changes(dir, || load(verb, &services)),
@@ -58,14 +55,14 @@ pub(super) fn run(verb: &Check) -> u8 {
     };
     let (findings, sources) = found(&loaded);
     match verb.format {
-        Format::Text => say_to_people(&loaded),
-        Format::Json => say(&findings.format(diagnostic::Format::Json, sources)),
-        Format::Sarif => say(&findings.format(diagnostic::Format::Sarif, sources)),
-        Format::Github => say(&findings.format(diagnostic::Format::Github, sources)),
+        Format::Text => say_to_people(&loaded)?,
+        Format::Json => say(&findings.format(diagnostic::Format::Json, sources))?,
+        Format::Sarif => say(&findings.format(diagnostic::Format::Sarif, sources))?,
+        Format::Github => say(&findings.format(diagnostic::Format::Github, sources))?,
     }
     match loaded {
-        Ok(_) => GOOD,
-        Err(_) => FINDINGS,
+        Ok(_) => Ok(GOOD),
+        Err(_) => Ok(FINDINGS),
     }
 }
 
@@ -80,11 +77,12 @@ fn found(loaded: &Loaded) -> (&Diagnostics, &SourceText) {
     }
 }
 
-fn say_to_people(loaded: &Loaded) {
+fn say_to_people(loaded: &Loaded) -> Result<(), u8> {
     let (findings, sources) = found(loaded);
     complain_about(findings, sources);
     let Ok(snapshot) = loaded else {
-        return complain(&format!("{}\n", counted(findings)));
+        complain(&format!("{}\n", counted(findings)));
+        return Ok(());
     };
     let (rules, denies) = snapshot.realm.policies.counts();
     let plural =
@@ -97,5 +95,5 @@ fn say_to_people(loaded: &Loaded) {
         plural(snapshot.realm.clients.len(), "client", "clients"),
         plural(findings.counts().1, "warning", "warnings"),
         snapshot.hash
-    ));
+    ))
 }

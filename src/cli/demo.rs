@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::serve::{Signals, complain_about_start};
 use super::{
-    COULD_NOT, FINDINGS, GOOD, complain, complain_about, could_not, counted, runtime, say,
+    COULD_NOT, Exit, FINDINGS, GOOD, complain, complain_about, could_not, counted, runtime, say,
 };
 use crate::audit::Record;
 use crate::clock::Clock;
@@ -37,22 +37,15 @@ enum News {
     Kept(String),
 }
 
-pub(super) fn run(verb: &Demo) -> u8 {
-    let dir = match verb.dir.clone().map_or_else(demo::directory, Ok) {
-        Ok(dir) => dir,
-        Err(error) => return could_not(format!("cannot write the sample realm: {error}")),
-    };
-    match runtime() {
-        Ok(runtime) => runtime.block_on(play(verb, dir)),
-        Err(code) => code,
-    }
+pub(super) fn run(verb: &Demo) -> Exit {
+    let dir = verb.dir.clone().map_or_else(demo::directory, Ok);
+    let dir = dir.map_err(|error| could_not(format!("cannot write the sample realm: {error}")))?;
+    runtime()?.block_on(play(verb, dir))
 }
 
-async fn play(verb: &Demo, dir: PathBuf) -> u8 {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return could_not(format!("cannot listen for signals: {error}")),
-    };
+async fn play(verb: &Demo, dir: PathBuf) -> Exit {
+    let mut signals = Signals::listen()
+        .map_err(|error| could_not(format!("cannot listen for signals: {error}")))?;
     let (news_to, mut news) = mpsc::unbounded_channel();
     let tell = move |outcome: &ReloadOutcome| {
         let _ = news_to.send(news_of(outcome)); // nobody listening: the demo is over
@@ -75,31 +68,31 @@ async fn play(verb: &Demo, dir: PathBuf) -> u8 {
                 )),
                 other => complain(&format!("error: {other}\n")),
             }
-            return COULD_NOT;
+            return Err(COULD_NOT);
         }
     };
     if !verb.json {
-        introduce(&stage, &dir);
+        introduce(&stage, &dir)?;
     }
     let first = match stage.act().await {
         Ok(play) => play,
-        Err(error) => return could_not(error),
+        Err(error) => return Err(could_not(error)),
     };
     if verb.json {
-        say(&format!("{:#}\n", first.to_json()));
+        say(&format!("{:#}\n", first.to_json()))?;
     } else {
-        show(&first);
+        show(&first)?;
     }
     if verb.once {
         stage.running.stop().await;
-        return if first.succeeded() { GOOD } else { FINDINGS };
+        return Ok(if first.succeeded() { GOOD } else { FINDINGS });
     }
     if !verb.json {
-        invite(&stage, &dir);
+        invite(&stage, &dir)?;
     }
-    follow(verb, &stage, &mut news, &mut signals).await;
+    let followed = follow(verb, &stage, &mut news, &mut signals).await;
     stage.running.stop().await;
-    GOOD
+    followed.map(|()| GOOD)
 }
 
 fn news_of(outcome: &ReloadOutcome) -> News {
@@ -124,23 +117,23 @@ async fn follow(
     stage: &Stage,
     news: &mut mpsc::UnboundedReceiver<News>,
     signals: &mut Signals,
-) {
+) -> Result<(), u8> {
     let mut records = stage.running.gateway.audit.listen();
     let mut own = String::new();
     loop {
         tokio::select! {
-            () = signals.stop() => return,
+            () = signals.stop() => return Ok(()),
             Some(news) = news.recv() => {
                 match news {
-                    News::Kept(text) if !verb.json => say(&format!("\n{text}")),
+                    News::Kept(text) if !verb.json => say(&format!("\n{text}"))?,
                     News::Kept(text) => complain(&text),
                     News::Applied => match stage.act().await {
-                        Ok(play) if verb.json => say(&format!("{:#}\n", play.to_json())),
+                        Ok(play) if verb.json => say(&format!("{:#}\n", play.to_json()))?,
                         Ok(play) => {
                             own.clone_from(&play.record.request_id);
-                            say(&format!("\nthe new configuration is live; the same exchange again:\n  {}\n", line(&play.record)));
+                            say(&format!("\nthe new configuration is live; the same exchange again:\n  {}\n", line(&play.record)))?;
                             if let Some(explanation) = &play.explanation {
-                                say(&indent(&explanation.render(&play.snapshot.sources, false)));
+                                say(&indent(&explanation.render(&play.snapshot.sources, false)))?;
                             }
                         }
                         Err(error) => complain(&format!("error: {error}\n")),
@@ -148,19 +141,19 @@ async fn follow(
                 }
             }
             record = records.recv() => match record {
-                Ok(record) if !verb.json && record.request_id != own => say(&format!("  {}\n", line(&record))),
+                Ok(record) if !verb.json && record.request_id != own => say(&format!("  {}\n", line(&record)))?,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
+                Err(RecvError::Closed) => return Ok(()),
             },
         }
     }
 }
 
-fn introduce(stage: &Stage, dir: &std::path::Path) {
+fn introduce(stage: &Stage, dir: &std::path::Path) -> Result<(), u8> {
     let snapshot = stage.running.gateway.live.load();
     let realm = &snapshot.realm;
     let (rules, denies) = realm.policies.counts();
-    say("cambist demo: one token exchange (RFC 8693), over real HTTP on this machine\n\n");
+    say("cambist demo: one token exchange (RFC 8693), over real HTTP on this machine\n\n")?;
     let base = format!("http://{}", stage.running.address);
     for (who, at, what) in [
         (
@@ -197,7 +190,7 @@ fn introduce(stage: &Stage, dir: &std::path::Path) {
             format!("rules: {rules}, denies: {denies}"),
         ),
     ] {
-        say(&format!("  ✓ {who:<24} {at:<24} {what}\n"));
+        say(&format!("  ✓ {who:<24} {at:<24} {what}\n"))?;
     }
     let settings = &snapshot.settings;
     for (wanted, bound) in [
@@ -207,41 +200,42 @@ fn introduce(stage: &Stage, dir: &std::path::Path) {
         if wanted.port() != 0 && wanted != bound {
             say(&format!(
                 "    {wanted} is taken by another process: {bound} instead\n"
-            ));
+            ))?;
         }
     }
-    say("\n");
+    say("\n")?;
     complain_about(&snapshot.warnings, &snapshot.sources);
+    Ok(())
 }
 
-fn show(play: &Play) {
-    say("1. A user calls the frontend with a bearer token. The frontend exchanges it:\n\n");
-    say(&quote('>', &play.transcript.request));
-    say("\n2. Cambist answers:\n\n");
-    say(&quote('<', &play.transcript.response));
+fn show(play: &Play) -> Result<(), u8> {
+    say("1. A user calls the frontend with a bearer token. The frontend exchanges it:\n\n")?;
+    say(&quote('>', &play.transcript.request))?;
+    say("\n2. Cambist answers:\n\n")?;
+    say(&quote('<', &play.transcript.response))?;
     if let Some(claims) = &play.claims {
         say(&format!(
             "\n   The new token holds (only decoded here; the backend verifies it):\n\n{}\n",
             indent(&format!("{claims:#}"))
-        ));
+        ))?;
     }
-    say("3. Why:\n\n");
+    say("3. Why:\n\n")?;
     match &play.explanation {
-        Some(explanation) => say(&indent(&explanation.render(&play.snapshot.sources, false))),
-        None => say(&format!("   {}\n", line(&play.record))),
+        Some(explanation) => say(&indent(&explanation.render(&play.snapshot.sources, false)))?,
+        None => say(&format!("   {}\n", line(&play.record)))?,
     }
     say(&format!(
         "\n4. The backend answers {} {}\n",
         play.status, play.answer
-    ));
+    ))?;
     say(if play.succeeded() {
         "   It accepted the new token.\n"
     } else {
         "   The frontend got nowhere.\n"
-    });
+    })
 }
 
-fn invite(stage: &Stage, dir: &std::path::Path) {
+fn invite(stage: &Stage, dir: &std::path::Path) -> Result<(), u8> {
     say(&format!(
         "\nStill serving. Edit {}/main.policy and save: what is sound goes live, what is not changes nothing.\n\
          The same request by hand:\n\n  curl -s http://{}{} -u rs08:long-secure-random-secret \\\n    -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n    -d resource=https://backend.example.com/api \\\n    -d subject_token={} \\\n    -d subject_token_type=urn:ietf:params:oauth:token-type:access_token\n\nWhat is asked from now on (Ctrl-C ends):\n\n",
@@ -249,7 +243,7 @@ fn invite(stage: &Stage, dir: &std::path::Path) {
         stage.running.address,
         stage.running.gateway.live.load().realm.token_path,
         demo::toys::BEARER
-    ));
+    ))
 }
 
 fn quote(mark: char, text: &str) -> String {

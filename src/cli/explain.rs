@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::{
-    COULD_NOT, Directory, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services,
+    COULD_NOT, Directory, Exit, FINDINGS, GOOD, complain, complain_about_load, could_not, say,
+    services,
 };
 use crate::config;
 use crate::policy::explain::explain;
@@ -60,26 +61,18 @@ pub(super) struct Explain {
     json: bool,
 }
 
-pub(super) fn run(verb: &Explain) -> u8 {
-    let services = match services() {
-        Ok(services) => services,
-        Err(code) => return code,
-    };
+pub(super) fn run(verb: &Explain) -> Exit {
+    let services = services()?;
     // Also where a test fails: that is when one wants to know why.
     let snapshot = match config::untested(&verb.directory.dir, &services, None) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
-            return could_not("the configuration has errors");
+            return Err(could_not("the configuration has errors"));
         }
     };
-    let mut facts = match base(verb, &snapshot) {
-        Ok(facts) => facts,
-        Err(error) => return could_not(&error),
-    };
-    if let Err(error) = add_flags(verb, &mut facts) {
-        return could_not(&error);
-    }
+    let mut facts = base(verb, &snapshot).map_err(could_not)?;
+    add_flags(verb, &mut facts).map_err(could_not)?;
     let schema = &snapshot.realm.schema;
     if verb.id.is_none() {
         // A record has all that was looked at; what a person leaves out, a real request would have.
@@ -101,24 +94,24 @@ pub(super) fn run(verb: &Explain) -> u8 {
                 let known: Vec<String> = facts::known_paths(schema).into_iter().collect();
                 complain(&format!("help: attributes here are {}\n", known.join(", ")));
             }
-            return COULD_NOT;
+            return Err(COULD_NOT);
         }
     };
     let explanation = explain(&snapshot.realm.policies, &context, |processor| {
         processor.id.to_string()
     });
     if verb.json {
-        say(&format!("{:#}\n", explanation.to_json(&snapshot.sources)));
+        say(&format!("{:#}\n", explanation.to_json(&snapshot.sources)))?;
     } else {
-        say(&explanation.render(&snapshot.sources, verb.all));
+        say(&explanation.render(&snapshot.sources, verb.all))?;
         if explanation.permitted {
-            say(&format!("\n  issues {:#}\n", explanation.outcome));
+            say(&format!("\n  issues {:#}\n", explanation.outcome))?;
         }
     }
     if explanation.permitted {
-        GOOD
+        Ok(GOOD)
     } else {
-        FINDINGS
+        Ok(FINDINGS)
     }
 }
 

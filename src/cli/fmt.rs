@@ -1,26 +1,29 @@
 //! `cambist fmt PATH…`: policies as they should be written, in either spelling, and from one to the other.
 //!
 //! What is written is read again first and must say the same; a file is replaced in one step or not at
-//! all.
+//! all. A file that cannot be read or written is named, and the others are formatted all the same.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ValueEnum;
 use similar::TextDiff;
 
-use super::{COULD_NOT, FINDINGS, GOOD, complain, complain_about, could_not, say};
+use super::replace::{self, Kind};
+use super::{COULD_NOT, Exit, FINDINGS, GOOD, complain, complain_about, could_not, say};
 use crate::config::spelling;
 use crate::diagnostic::{Diagnostics, SourceText};
 use crate::policy::syntax::ast::File;
 use crate::policy::syntax::{parse, print};
+use crate::section::MAX_FILE;
 
 /// Write policies as they should be written.
 ///
 /// A file is rewritten only where that changes it, and keeps its comments. A YAML file with comments is
-/// left alone: its comments could not be kept.
+/// left alone, and said to be: its comments could not be kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cambist fmt .                                   every *.policy and *.policy.yaml below
@@ -28,7 +31,8 @@ use crate::policy::syntax::{parse, print};
   cambist fmt --to yaml main.policy               the same policy in YAML, on standard output
   cambist fmt --to policy main.policy.yaml --out main.policy
 
-Exit codes: 0 good, 1 findings or (--check, --diff) something would change, 2 could not run.")]
+Exit codes: 0 good, 1 findings or (--check, --diff) something would change, 2 could not run, or one
+of the files could not be read or written. A YAML file that is left alone is good.")]
 pub(super) struct Fmt {
     /// Files, directories, or `-` for standard input and output.
     #[arg(required = true, value_name = "PATH")]
@@ -42,10 +46,11 @@ pub(super) struct Fmt {
     /// Write one file in this spelling, to standard output.
     #[arg(long, value_name = "SPELLING")]
     to: Option<Spelling>,
-    /// How standard input, or a file of another name, is spelled.
+    /// How standard input, or a file whose name does not say it, is spelled.
     #[arg(long, value_name = "SPELLING")]
     from: Option<Spelling>,
-    /// With `--to`: the file to write.
+    /// With `--to`: the file to write, `*.policy` or `*.policy.yaml` as it is spelled; `-` for standard
+    /// output.
     #[arg(long, value_name = "FILE", requires = "to")]
     out: Option<PathBuf>,
 }
@@ -62,70 +67,142 @@ enum Spelling {
 impl Spelling {
     fn of(name: &Path) -> Option<Self> {
         let name = name.file_name()?.to_string_lossy();
-        if name.ends_with(".policy") {
-            Some(Self::Policy)
-        } else if name.ends_with(".policy.yaml") {
-            Some(Self::Yaml)
-        } else {
-            None
+        let all = [Self::Policy, Self::Yaml];
+        all.into_iter()
+            .find(|spelling| name.ends_with(spelling.ending()))
+    }
+
+    /// How the names of its files end.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Policy => ".policy",
+            Self::Yaml => ".policy.yaml",
         }
     }
 }
 
-pub(super) fn run(verb: &Fmt) -> u8 {
+pub(super) fn run(verb: &Fmt) -> Exit {
+    if let (Some(out), Some(to)) = (&verb.out, verb.to) {
+        can_go(out, to)?;
+    }
     if verb.paths.iter().any(|path| path.as_os_str() == "-") {
         return match verb.paths.as_slice() {
             [_] => standard_input(verb),
-            _ => could_not("`-` stands alone"),
+            _ => Err(could_not("`-` stands alone")),
         };
     }
-    let mut code = GOOD;
-    let mut files = Vec::new();
+    let mut found = Found::default();
     for path in &verb.paths {
-        let count = files.len();
-        if let Err(error) = find(path, true, &mut files) {
-            code = code.max(could_not(format!(
-                "cannot read `{}`: {error}",
-                path.display()
-            )));
-        } else if files.len() == count {
-            let message = format!("no policy file is in `{}`", path.display());
-            code = code.max(could_not(message));
-            complain("help: policy files end in `.policy` or `.policy.yaml`\n");
-        }
+        found.named(path);
     }
-    files.dedup();
-    if verb.to.is_some() && files.len() > 1 {
-        return could_not("`--to` takes one file at a time");
+    if verb.to.is_some() && found.files.len() > 1 {
+        return Err(could_not("`--to` takes one file at a time"));
     }
-    for path in &files {
-        code = code.max(match document(path, verb.from) {
-            Ok(document) => one(verb, &document),
-            Err(code) => code,
-        });
+    let mut code = found.code;
+    for path in &found.files {
+        let (Ok(ended) | Err(ended)) =
+            document(path, verb.from).and_then(|document| one(verb, &document));
+        code = code.max(ended);
     }
-    code
+    Ok(code)
 }
 
-/// The file itself, or the policy files below a directory, by name; what is hidden is passed over.
-fn find(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if !fs::metadata(path)?.is_dir() {
-        if named || Spelling::of(path).is_some() {
-            found.push(path.to_owned());
-        }
+/// Whether `--out` names something that a policy of this spelling can be written to.
+fn can_go(out: &Path, to: Spelling) -> Result<(), u8> {
+    let shown = out.display();
+    if out.as_os_str() == "-" {
         return Ok(());
     }
-    let entries: Result<Vec<_>, _> = fs::read_dir(path)?.collect();
-    let mut entries = entries?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        // A link to a directory may lead back up.
-        let link = entry.file_type()?.is_symlink() && entry.path().is_dir();
-        if !link && !entry.file_name().to_string_lossy().starts_with('.') {
-            find(&entry.path(), false, found)?;
+    let kind = replace::kind(out)
+        .map_err(|reason| could_not(format!("cannot write `{shown}`: {reason}")))?;
+    if kind == Kind::Special || Spelling::of(out) == Some(to) {
+        return Ok(());
+    }
+    let end = to.ending();
+    Err(could_not(format!(
+        "`--out {shown}` must end in `{end}`, as what is written is spelled"
+    )))
+}
+
+/// The files to format, each once.
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    /// Where they really are.
+    seen: BTreeSet<PathBuf>,
+    /// What could not be read, as an exit code.
+    code: u8,
+}
+
+impl Found {
+    /// The file itself, whatever it is called, or the policy files below a directory.
+    fn named(&mut self, path: &Path) {
+        match fs::metadata(path) {
+            Err(error) => self.cannot_read(path, error),
+            Ok(meta) if !meta.is_dir() => self.file(path),
+            Ok(_) => {
+                let code = std::mem::take(&mut self.code);
+                if !self.below(path) && self.code == GOOD {
+                    self.code = could_not(format!("no policy file is in `{}`", path.display()));
+                    complain("help: policy files end in `.policy` or `.policy.yaml`\n");
+                }
+                self.code = self.code.max(code);
+            }
         }
     }
-    Ok(())
+
+    /// The policy files below a directory, by name; what is hidden is passed over. Whether there are any.
+    fn below(&mut self, dir: &Path) -> bool {
+        let entries = fs::read_dir(dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.cannot_read(dir, error);
+                return false;
+            }
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        let mut any = false;
+        for entry in entries {
+            if !entry.file_name().to_string_lossy().starts_with('.') {
+                any |= self.entry(&entry.path());
+            }
+        }
+        any
+    }
+
+    /// An entry of a directory. Whether there is a policy file in it.
+    fn entry(&mut self, path: &Path) -> bool {
+        let policy = Spelling::of(path).is_some();
+        match fs::metadata(path) {
+            // A link to a directory may lead back up.
+            Ok(meta) if meta.is_dir() => !path.is_symlink() && self.below(path),
+            _ if !policy => false,
+            Ok(meta) if meta.is_file() => {
+                self.file(path);
+                true
+            }
+            Ok(_) => {
+                self.cannot_read(path, "it is not a regular file");
+                false
+            }
+            Err(error) => {
+                self.cannot_read(path, error);
+                false
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if self.seen.insert(place) {
+            self.files.push(path.to_owned());
+        }
+    }
+
+    fn cannot_read(&mut self, path: &Path, reason: impl std::fmt::Display) {
+        self.code = could_not(format!("cannot read `{}`: {reason}", path.display()));
+    }
 }
 
 /// A policy that was read.
@@ -139,41 +216,64 @@ struct Document {
 
 fn document(path: &Path, from: Option<Spelling>) -> Result<Document, u8> {
     let shown = path.display();
-    let Some(spelling) = Spelling::of(path).or(from) else {
-        let message = format!("`{shown}` ends neither in `.policy` nor in `.policy.yaml`");
-        let code = could_not(message);
-        complain("help: say how it is spelled with `--from policy` or `--from yaml`\n");
-        return Err(code);
+    let spelling = match (Spelling::of(path), from) {
+        (Some(named), Some(from)) if named != from => {
+            let end = named.ending();
+            return Err(could_not(format!(
+                "`{shown}` ends in `{end}`, and `--from` says otherwise"
+            )));
+        }
+        (Some(spelling), _) | (None, Some(spelling)) => spelling,
+        (None, None) => {
+            let message = format!("`{shown}` ends neither in `.policy` nor in `.policy.yaml`");
+            let code = could_not(message);
+            complain("help: say how it is spelled with `--from policy` or `--from yaml`\n");
+            return Err(code);
+        }
     };
-    let bytes =
-        fs::read(path).map_err(|error| could_not(format!("cannot read `{shown}`: {error}")))?;
-    let Ok(text) = String::from_utf8(bytes) else {
-        complain(&format!("error: `{shown}` is not UTF-8 text\n"));
-        return Err(FINDINGS);
-    };
+    let text = fs::File::open(path)
+        .and_then(bounded)
+        .map_err(|error| could_not(format!("cannot read `{shown}`: {error}")))?;
     Ok(Document {
+        text: utf8(&shown.to_string(), text)?,
         name: Arc::from(shown.to_string()),
         path: Some(path.to_owned()),
         spelling,
-        text,
     })
 }
 
-fn standard_input(verb: &Fmt) -> u8 {
-    let mut text = String::new();
-    if let Err(error) = std::io::stdin().lock().read_to_string(&mut text) {
-        return could_not(format!("cannot read standard input: {error}"));
-    }
+fn standard_input(verb: &Fmt) -> Exit {
+    let bytes = bounded(std::io::stdin().lock())
+        .map_err(|error| could_not(format!("cannot read standard input: {error}")))?;
     let document = Document {
+        text: utf8("-", bytes)?,
         name: Arc::from("-"),
         path: None,
         spelling: verb.from.unwrap_or(Spelling::Policy),
-        text,
     };
     one(verb, &document)
 }
 
-fn one(verb: &Fmt, document: &Document) -> u8 {
+/// What there is to read, but no more than it takes to see that it is too large.
+fn bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    from.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes as text. What is too large ends anywhere, and is refused for its size.
+fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, u8> {
+    if bytes.len() > MAX_FILE {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        complain(&format!("error: `{name}` is not UTF-8 text\n"));
+        FINDINGS
+    })
+}
+
+fn one(verb: &Fmt, document: &Document) -> Exit {
     let name = &document.name;
     let tree = match read(document.spelling, name, &document.text) {
         Ok(tree) => tree,
@@ -189,13 +289,9 @@ fn one(verb: &Fmt, document: &Document) -> u8 {
             "{name}: left alone: it has comments, which could not be kept\n"
         ));
         if document.path.is_none() && !verb.check && !verb.diff {
-            say(&document.text);
+            say(&document.text)?;
         }
-        return if verb.check || verb.diff {
-            FINDINGS
-        } else {
-            GOOD
-        };
+        return Ok(GOOD);
     }
     if comments && to != document.spelling {
         complain(&format!(
@@ -215,37 +311,62 @@ fn one(verb: &Fmt, document: &Document) -> u8 {
         complain(&format!(
             "error: {name}: left alone: what would be written could not be read again\n"
         ));
-        return COULD_NOT;
+        return Err(COULD_NOT);
     }
     if verb.to.is_some() {
-        return match &verb.out {
-            None => {
-                say(&written);
-                GOOD
-            }
-            Some(out) => replaced(out, &written),
-        };
+        return put(verb.out.as_deref(), document, &written);
     }
     let changes = written != document.text;
     if verb.check || verb.diff {
         if !changes {
-            return GOOD;
+            return Ok(GOOD);
         }
         say(&if verb.check {
             format!("{name}\n")
         } else {
             difference(name, &document.text, &written)
-        });
-        return FINDINGS;
+        })?;
+        return Ok(FINDINGS);
     }
     match &document.path {
-        None => {
-            say(&written);
-            GOOD
+        None => say(&written)?,
+        Some(path) if changes => {
+            let was = document.text.as_bytes();
+            let done = replace::rewrite(path, |now| (now == was).then_some(written));
+            wrote(path, done)?;
         }
-        Some(path) if changes => replaced(path, &written),
-        Some(_) => GOOD,
+        Some(_) => {}
     }
+    Ok(GOOD)
+}
+
+/// Writes to `--out`, which is never what was read: standard output if it names nothing else.
+fn put(out: Option<&Path>, document: &Document, written: &str) -> Exit {
+    let Some(out) = out.filter(|out| out.as_os_str() != "-") else {
+        say(written)?;
+        return Ok(GOOD);
+    };
+    let real = |path: &Path| path.canonicalize().ok();
+    let source = document.path.as_deref().and_then(real);
+    if source.is_some() && source == real(out) {
+        let shown = out.display();
+        return Err(could_not(format!(
+            "`--out {shown}` is the file that is read"
+        )));
+    }
+    let done = replace::put(out, written);
+    // A device or a pipe may well be standard output.
+    match replace::kind(out) {
+        Ok(Kind::Special) if done.is_ok() => {}
+        _ => wrote(out, done)?,
+    }
+    Ok(GOOD)
+}
+
+fn wrote(path: &Path, done: Result<(), String>) -> Result<(), u8> {
+    let shown = path.display();
+    done.map_err(|reason| could_not(format!("cannot write `{shown}`: {reason}")))?;
+    say(&format!("wrote {shown}\n"))
 }
 
 fn read(spelling: Spelling, name: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
@@ -265,49 +386,18 @@ fn write(tree: &File, document: &Document, to: Spelling) -> Result<String, Diagn
     }
 }
 
-fn findings(name: &Arc<str>, text: &str, found: &Diagnostics) -> u8 {
+fn findings(name: &Arc<str>, text: &str, found: &Diagnostics) -> Exit {
     let mut sources = SourceText::default();
-    sources.insert(Arc::clone(name), Arc::from(text));
+    // Of what is too large, nothing is shown.
+    if text.len() <= MAX_FILE {
+        sources.insert(Arc::clone(name), Arc::from(text));
+    }
     complain_about(found, &sources);
-    FINDINGS
+    Ok(FINDINGS)
 }
 
 fn difference(name: &str, old: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
     let (before, after) = (format!("a/{name}"), format!("b/{name}"));
     diff.unified_diff().header(&before, &after).to_string()
-}
-
-fn replaced(path: &Path, text: &str) -> u8 {
-    match replace(path, text) {
-        Ok(()) => {
-            say(&format!("wrote {}\n", path.display()));
-            GOOD
-        }
-        Err(error) => could_not(format!("cannot write `{}`: {error}", path.display())),
-    }
-}
-
-/// Replaces a file in one step: whoever reads it has the old text or the new one. It keeps its
-/// permissions, and a link stays a link.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&beside)?;
-        if let Ok(meta) = fs::metadata(&path) {
-            file.set_permissions(meta.permissions())?;
-        }
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }

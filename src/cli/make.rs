@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{GOOD, could_not, say};
+use super::{Exit, GOOD, could_not, say};
 use crate::client::SaltedHash;
 use crate::jose::{Algorithm, SigningKey, base64url, random};
 use crate::oauth::secret::Secret;
@@ -30,15 +30,12 @@ pub(super) enum Secrets {
     New,
 }
 
-pub(super) fn keys(verb: &Keys) -> u8 {
+pub(super) fn keys(verb: &Keys) -> Exit {
     let Keys::New { alg, out } = verb;
-    let pem = match SigningKey::generate_pem(*alg) {
-        Ok(pem) => pem,
-        Err(error) => return could_not(error),
-    };
+    let pem = SigningKey::generate_pem(*alg).map_err(could_not)?;
     let Some(path) = out else {
-        say(&pem);
-        return GOOD;
+        say(&pem)?;
+        return Ok(GOOD);
     };
     match write_private(path, pem.as_bytes()) {
         Ok(()) => {
@@ -49,14 +46,17 @@ pub(super) fn keys(verb: &Keys) -> u8 {
             say(&format!(
                 "wrote {}\nin cambist.yaml, with the file beside it:  keys: [ {{ file: {name} }} ]\n",
                 path.display()
-            ));
-            GOOD
+            ))?;
+            Ok(GOOD)
         }
-        Err(error) => could_not(format!("cannot write {}: {error}", path.display())),
+        Err(error) => Err(could_not(format!(
+            "cannot write {}: {error}",
+            path.display()
+        ))),
     }
 }
 
-pub(super) fn secret(verb: &Secrets) -> u8 {
+pub(super) fn secret(verb: &Secrets) -> Exit {
     let Secrets::New = verb;
     let made = random::<32>()
         .map_err(|error| error.to_string())
@@ -70,10 +70,10 @@ pub(super) fn secret(verb: &Secrets) -> u8 {
             say(&format!(
                 "secret:        {}\nsecret_sha256: \"{hash}\"\n",
                 secret.expose()
-            ));
-            GOOD
+            ))?;
+            Ok(GOOD)
         }
-        Err(error) => could_not(error),
+        Err(error) => Err(could_not(error)),
     }
 }
 

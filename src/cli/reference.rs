@@ -1,6 +1,6 @@
 //! `cambist reference [CODE]`: what every code of a finding means.
 
-use super::{COULD_NOT, GOOD, complain, could_not, say};
+use super::{COULD_NOT, Exit, GOOD, complain, could_not, say};
 use crate::diagnostic::close;
 use crate::diagnostic::codes::{self, CODES};
 
@@ -11,16 +11,16 @@ pub(super) struct Reference {
     code: Option<String>,
 }
 
-pub(super) fn run(verb: &Reference) -> u8 {
+pub(super) fn run(verb: &Reference) -> Exit {
     let Some(written) = &verb.code else {
-        for entry in CODES {
-            say(&format!("{}  {}\n", entry.code, entry.title));
-        }
-        return GOOD;
+        let lines = CODES.iter();
+        let lines = lines.map(|entry| format!("{}  {}\n", entry.code, entry.title));
+        say(&lines.collect::<String>())?;
+        return Ok(GOOD);
     };
     if let Some(found) = codes::find(&written.to_uppercase()) {
-        say(found.page);
-        return GOOD;
+        say(found.page)?;
+        return Ok(GOOD);
     }
     let _ = could_not(format!("no finding has the code `{written}`"));
     let known: Vec<&str> = CODES.iter().map(|entry| entry.code).collect();
@@ -28,5 +28,5 @@ pub(super) fn run(verb: &Reference) -> u8 {
         complain(&format!("help: did you mean `{first}`?\n"));
     }
     complain("help: `cambist reference` lists all codes\n");
-    COULD_NOT
+    Err(COULD_NOT)
 }

@@ -1,8 +1,8 @@
 //! `cambist serve DIR`.
 
 use super::{
-    COULD_NOT, Directory, FINDINGS, GOOD, LogFormat, complain, complain_about, complain_about_load,
-    could_not, runtime, start_logs,
+    COULD_NOT, Directory, Exit, FINDINGS, GOOD, LogFormat, complain, complain_about,
+    complain_about_load, could_not, runtime, start_logs,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,12 +21,9 @@ pub(super) struct Serve {
     log_format: LogFormat,
 }
 
-pub(super) fn run(verb: &Serve) -> u8 {
+pub(super) fn run(verb: &Serve) -> Exit {
     start_logs(verb.log_format);
-    match runtime() {
-        Ok(runtime) => runtime.block_on(serve(verb)),
-        Err(code) => code,
-    }
+    Ok(runtime()?.block_on(serve(verb)))
 }
 
 async fn serve(verb: &Serve) -> u8 {

@@ -6,8 +6,11 @@ use clap::ValueEnum;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde_json::{Value, json};
 
-use super::{Directory, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services};
-use crate::config;
+use super::{
+    Directory, Exit, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services,
+};
+use crate::config::{self, LoadError};
+use crate::diagnostic::{SourceText, Span, Style};
 use crate::policy::decide::Coverage;
 use crate::policy::trial::{Trial, Verdict};
 use crate::snapshot::Snapshot;
@@ -23,14 +26,14 @@ use crate::snapshot::Snapshot;
 pub(super) struct Test {
     #[command(flatten)]
     directory: Directory,
-    /// Only tests whose `module` or name has this text in it.
+    /// Only tests whose `module` or name has this text in it; then nothing is said of coverage.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Name what no test has seen.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "filter")]
     coverage: bool,
     /// Fail when less than this part of the rules, or of the conditions, is covered.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100), conflicts_with = "filter")]
@@ -55,16 +58,24 @@ struct Result<'a> {
     elapsed: Duration,
 }
 
-pub(super) fn run(verb: &Test) -> u8 {
-    let services = match services() {
-        Ok(services) => services,
-        Err(code) => return code,
-    };
+pub(super) fn run(verb: &Test) -> Exit {
+    if verb.coverage && verb.format == Format::Junit {
+        let code = could_not("`--coverage` has no place in `--format junit`");
+        complain("help: `--format json` has it\n");
+        return Err(code);
+    }
+    let services = services()?;
     let snapshot = match config::untested(&verb.directory.dir, &services, None) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
-            return could_not("the configuration has errors");
+            let code = could_not(NOT_LOADED);
+            match verb.format {
+                Format::Text => {}
+                Format::Json => say(&format!("{:#}\n", not_loaded_json(&error)))?,
+                Format::Junit => say(&not_loaded_junit(&error).map_err(could_not)?)?,
+            }
+            return Err(code);
         }
     };
     let set = &snapshot.realm.policies;
@@ -86,20 +97,19 @@ pub(super) fn run(verb: &Test) -> u8 {
         });
     }
     if let (Some(text), true) = (&verb.filter, results.is_empty()) {
-        return could_not(format!("no test has `{text}` in its module or name"));
+        return Err(could_not(format!(
+            "no test has `{text}` in its module or name"
+        )));
     }
     let report = Report {
         snapshot: &snapshot,
         results: &results,
-        coverage: &coverage,
+        coverage: verb.filter.is_none().then_some(&coverage),
     };
     match verb.format {
-        Format::Text => say(&report.text(verb.coverage || verb.threshold.is_some())),
-        Format::Json => say(&format!("{:#}\n", report.json())),
-        Format::Junit => match report.junit() {
-            Ok(xml) => say(&xml),
-            Err(error) => return could_not(error),
-        },
+        Format::Text => say(&report.text(verb.coverage || verb.threshold.is_some()))?,
+        Format::Json => say(&format!("{:#}\n", report.json()))?,
+        Format::Junit => say(&junit(|writer| report.junit(writer)).map_err(could_not)?)?,
     }
     let failed = results.iter().any(|result| !result.verdict.passed());
     let short = verb.threshold.and_then(|wanted| report.short_of(wanted));
@@ -107,16 +117,88 @@ pub(super) fn run(verb: &Test) -> u8 {
         complain(&format!("error: {short}\n"));
     }
     if failed || short.is_some() {
-        FINDINGS
+        Ok(FINDINGS)
     } else {
-        GOOD
+        Ok(GOOD)
     }
+}
+
+/// Why there are no results.
+const NOT_LOADED: &str = "the configuration has errors";
+
+/// The report where no test could be run, for those who read nothing else.
+fn not_loaded_json(error: &LoadError) -> Value {
+    json!({
+        "passed": 0,
+        "failed": 0,
+        "error": NOT_LOADED,
+        "findings": error.diagnostics.all_to_json(&error.sources),
+    })
+}
+
+fn not_loaded_junit(error: &LoadError) -> std::io::Result<String> {
+    let findings = error.diagnostics.render(&error.sources, Style::Plain);
+    junit(|writer| {
+        let counts = [("tests", "1"), ("failures", "0"), ("errors", "1")];
+        let counts = counts.map(|(name, count)| (name, count.to_owned()));
+        let name = |name: &str| ("name", name.to_owned());
+        writer.write_event(Event::Start(element("testsuites", &counts)))?;
+        let suite = [&[name("configuration")], counts.as_slice()].concat();
+        writer.write_event(Event::Start(element("testsuite", &suite)))?;
+        let case = [("classname", "configuration".to_owned()), name("load")];
+        writer.write_event(Event::Start(element("testcase", &case)))?;
+        let message = [("message", NOT_LOADED.to_owned())];
+        writer.write_event(Event::Start(element("error", &message)))?;
+        writer.write_event(Event::Text(BytesText::new(&characters(&findings))))?;
+        for name in ["error", "testcase", "testsuite", "testsuites"] {
+            writer.write_event(Event::End(BytesEnd::new(name)))?;
+        }
+        Ok(())
+    })
+}
+
+type XmlWriter = quick_xml::Writer<Vec<u8>>;
+
+/// An XML document of what is written.
+fn junit(write: impl FnOnce(&mut XmlWriter) -> std::io::Result<()>) -> std::io::Result<String> {
+    let mut writer = quick_xml::Writer::new_with_indent(Vec::new(), b' ', 2);
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    write(&mut writer)?;
+    let mut bytes = writer.into_inner();
+    bytes.push(b'\n');
+    String::from_utf8(bytes).map_err(std::io::Error::other)
+}
+
+fn element(name: &'static str, attributes: &[(&str, String)]) -> BytesStart<'static> {
+    let mut start = BytesStart::new(name);
+    for (name, value) in attributes {
+        start.push_attribute((*name, characters(value).as_str()));
+    }
+    start
+}
+
+/// The text with a mark for what XML 1.0 cannot hold in any spelling (section 2.2).
+fn characters(text: &str) -> String {
+    let allowed = |c: char| match c {
+        '\t' | '\n' | '\r' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        c => c >= ' ',
+    };
+    let mark = |c| {
+        if allowed(c) {
+            c
+        } else {
+            char::REPLACEMENT_CHARACTER
+        }
+    };
+    text.chars().map(mark).collect()
 }
 
 struct Report<'a> {
     snapshot: &'a Snapshot,
     results: &'a [Result<'a>],
-    coverage: &'a Coverage,
+    /// What the tests have seen, if all of them were run.
+    coverage: Option<&'a Coverage>,
 }
 
 impl Report<'_> {
@@ -158,55 +240,20 @@ impl Report<'_> {
                 out.push_str(&format!("      | {line}\n"));
             }
         }
-        let (rules, all_rules) = self.coverage.rules();
-        let (conditions, all_conditions) = self.coverage.conditions();
-        if coverage {
-            out.push_str(&self.unseen());
+        if let (Some(seen), true) = (self.coverage, coverage) {
+            out.push_str(&unseen(seen, sources));
         }
         let failed = self.failures();
-        out.push_str(&format!(
-            "{} passed, {failed} failed; {rules} of {all_rules} rules and denies decided a test, {conditions} of {all_conditions} conditions seen both ways\n",
-            self.results.len() - failed
-        ));
-        out
-    }
-
-    /// What no test has seen, by rule.
-    fn unseen(&self) -> String {
-        let sources = &self.snapshot.sources;
-        let mut out = String::new();
-        for (id, rule) in &self.coverage.rules {
-            let mut lines = Vec::new();
-            if rule.matched == 0 {
-                lines.push("it decides no test".to_owned());
-            }
-            for condition in &rule.conditions {
-                let seen = match (condition.held, condition.failed) {
-                    (0, 0) => "never looked at",
-                    (0, _) => "never true",
-                    (_, 0) => "never false",
-                    _ => continue,
-                };
-                let span = &condition.span;
-                let text = sources
-                    .text(&span.file)
-                    .and_then(|text| text.get(span.start..span.end))
-                    .unwrap_or_default();
-                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                lines.push(format!("{seen}: {text}  ({})", sources.place(span)));
-            }
-            if !lines.is_empty() {
-                out.push_str(&format!("  {id}  {}\n", sources.place(&rule.span)));
-                for line in lines {
-                    out.push_str(&format!("      {line}\n"));
-                }
-            }
+        let passed = self.results.len() - failed;
+        out.push_str(&format!("{passed} passed, {failed} failed"));
+        if let Some(seen) = self.coverage {
+            let (rules, all_rules) = seen.rules();
+            let (conditions, all_conditions) = seen.conditions();
+            out.push_str(&format!(
+                "; {rules} of {all_rules} rules and denies decided a test, {conditions} of {all_conditions} conditions seen both ways"
+            ));
         }
-        if out.is_empty() {
-            out
-        } else {
-            format!("not covered\n{out}")
-        }
+        out + "\n"
     }
 
     fn json(&self) -> Value {
@@ -218,7 +265,7 @@ impl Report<'_> {
                 json!({
                     "module": &*result.trial.module,
                     "name": &*result.trial.name,
-                    "at": sources.place(&result.trial.span),
+                    "at": sources.place_to_json(&result.trial.span),
                     "passed": result.verdict.passed(),
                     "duration_us": u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX),
                     "differences": result.verdict.differences,
@@ -226,44 +273,19 @@ impl Report<'_> {
                 })
             })
             .collect();
-        let rules: Vec<Value> = self
-            .coverage
-            .rules
-            .iter()
-            .map(|(id, rule)| {
-                let conditions: Vec<Value> = rule
-                    .conditions
-                    .iter()
-                    .map(|c| {
-                        json!({ "at": sources.place(&c.span), "true": c.held, "false": c.failed })
-                    })
-                    .collect();
-                json!({
-                    "id": id.to_string(),
-                    "at": sources.place(&rule.span),
-                    "deny": rule.deny,
-                    "matched": rule.matched,
-                    "conditions": conditions,
-                })
-            })
-            .collect();
-        let part = |(seen, all): (usize, usize)| json!({ "covered": seen, "all": all });
-        json!({
+        let mut report = json!({
             "passed": self.results.len() - self.failures(),
             "failed": self.failures(),
             "tests": tests,
-            "coverage": {
-                "rules": part(self.coverage.rules()),
-                "conditions": part(self.coverage.conditions()),
-                "by_rule": rules,
-            },
-        })
+        });
+        if let (Some(seen), Some(members)) = (self.coverage, report.as_object_mut()) {
+            members.insert("coverage".to_owned(), coverage_json(seen, sources));
+        }
+        report
     }
 
     /// One suite for each module, as build servers read it.
-    fn junit(&self) -> std::result::Result<String, std::io::Error> {
-        let mut writer = quick_xml::Writer::new_with_indent(Vec::new(), b' ', 2);
-        writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    fn junit(&self, writer: &mut XmlWriter) -> std::io::Result<()> {
         let seconds = |elapsed: Duration| format!("{:.6}", elapsed.as_secs_f64());
         let counts = |results: &[&Result<'_>]| {
             let failed = results.iter().filter(|r| !r.verdict.passed()).count();
@@ -274,13 +296,6 @@ impl Report<'_> {
                 ("errors", "0".to_owned()),
                 ("time", seconds(time)),
             ]
-        };
-        let element = |name: &'static str, attributes: &[(&str, String)]| {
-            let mut start = BytesStart::new(name);
-            for (name, value) in attributes {
-                start.push_attribute((*name, value.as_str()));
-            }
-            start
         };
         let all: Vec<&Result<'_>> = self.results.iter().collect();
         writer.write_event(Event::Start(element("testsuites", &counts(&all))))?;
@@ -296,10 +311,13 @@ impl Report<'_> {
             writer.write_event(Event::Start(element("testsuite", &attributes)))?;
             for result in suite {
                 let trial = result.trial;
+                let sources = &self.snapshot.sources;
+                let (line, _) = sources.line_column(&trial.span).unwrap_or((1, 1));
                 let attributes = [
                     ("classname", trial.module.to_string()),
                     ("name", trial.name.to_string()),
-                    ("file", self.snapshot.sources.place(&trial.span)),
+                    ("file", sources.shown(&trial.span.file)),
+                    ("line", line.to_string()),
                     ("time", seconds(result.elapsed)),
                 ];
                 let case = element("testcase", &attributes);
@@ -316,16 +334,14 @@ impl Report<'_> {
                     .chain(&result.verdict.hints)
                     .map(String::as_str)
                     .collect();
-                writer.write_event(Event::Text(BytesText::new(&lines.join("\n"))))?;
+                writer.write_event(Event::Text(BytesText::new(&characters(&lines.join("\n")))))?;
                 writer.write_event(Event::End(BytesEnd::new("failure")))?;
                 writer.write_event(Event::End(BytesEnd::new("testcase")))?;
             }
             writer.write_event(Event::End(BytesEnd::new("testsuite")))?;
         }
         writer.write_event(Event::End(BytesEnd::new("testsuites")))?;
-        let mut bytes = writer.into_inner();
-        bytes.push(b'\n');
-        String::from_utf8(bytes).map_err(std::io::Error::other)
+        Ok(())
     }
 
     /// What is covered too little; each kind must reach the threshold by itself.
@@ -335,9 +351,10 @@ impl Report<'_> {
                 "below the threshold of {wanted} %: there are no tests"
             ));
         }
+        let coverage = self.coverage?;
         let parts = [
-            ("rules", self.coverage.rules()),
-            ("conditions", self.coverage.conditions()),
+            ("rules", coverage.rules()),
+            ("conditions", coverage.conditions()),
         ];
         let short: Vec<String> = parts
             .into_iter()
@@ -347,6 +364,69 @@ impl Report<'_> {
         (!short.is_empty())
             .then(|| format!("below the threshold of {wanted} %: {}", short.join(", ")))
     }
+}
+
+/// What no test has seen, by rule.
+fn unseen(coverage: &Coverage, sources: &SourceText) -> String {
+    let mut out = String::new();
+    for (id, rule) in &coverage.rules {
+        let mut lines = Vec::new();
+        if rule.matched == 0 {
+            lines.push("it decides no test".to_owned());
+        }
+        for condition in &rule.conditions {
+            let seen = match (condition.held, condition.failed) {
+                (0, 0) => "never looked at",
+                (0, _) => "never true",
+                (_, 0) => "never false",
+                _ => continue,
+            };
+            let span = &condition.span;
+            let text = sources
+                .text(&span.file)
+                .and_then(|text| text.get(span.start..span.end))
+                .unwrap_or_default();
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            lines.push(format!("{seen}: {text}  ({})", sources.place(span)));
+        }
+        if !lines.is_empty() {
+            out.push_str(&format!("  {id}  {}\n", sources.place(&rule.span)));
+            for line in lines {
+                out.push_str(&format!("      {line}\n"));
+            }
+        }
+    }
+    if out.is_empty() {
+        out
+    } else {
+        format!("not covered\n{out}")
+    }
+}
+
+fn coverage_json(coverage: &Coverage, sources: &SourceText) -> Value {
+    let at = |span: &Span| sources.place_to_json(span);
+    let rules: Vec<Value> = coverage
+        .rules
+        .iter()
+        .map(|(id, rule)| {
+            let conditions = rule.conditions.iter();
+            let conditions =
+                conditions.map(|c| json!({ "at": at(&c.span), "true": c.held, "false": c.failed }));
+            json!({
+                "id": id.to_string(),
+                "at": at(&rule.span),
+                "deny": rule.deny,
+                "matched": rule.matched,
+                "conditions": conditions.collect::<Value>(),
+            })
+        })
+        .collect();
+    let part = |(seen, all): (usize, usize)| json!({ "covered": seen, "all": all });
+    json!({
+        "rules": part(coverage.rules()),
+        "conditions": part(coverage.conditions()),
+        "by_rule": rules,
+    })
 }
 
 fn milliseconds(elapsed: Duration) -> String {

@@ -51,10 +51,11 @@ pub(super) fn files(
     manifest(&names, sources, problems);
     let mut files = Vec::new();
     for name in &names {
-        let Some(text) = sources.text(name, None, problems) else {
+        let file: Arc<str> = Arc::from(name.as_str());
+        let whole = Span::new(&file, 0..0);
+        let Some(text) = sources.text(name, Some(&whole), problems) else {
             continue;
         };
-        let file: Arc<str> = Arc::from(name.as_str());
         let parsed = match name.ends_with(YAML) {
             true => spelling::read(&file, &text),
             false => policy::parse(&file, &text),
@@ -84,10 +85,11 @@ fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics)
     if !sources.path(MANIFEST).exists() {
         return;
     }
-    let Some(text) = sources.text(MANIFEST, None, problems) else {
+    let file: Arc<str> = Arc::from(MANIFEST);
+    let whole = Span::new(&file, 0..0);
+    let Some(text) = sources.text(MANIFEST, Some(&whole), problems) else {
         return;
     };
-    let file: Arc<str> = Arc::from(MANIFEST);
     let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -105,9 +107,9 @@ fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics)
             problems.push(Diagnostic::error("E1016", message).at(&span));
         }
     }
-    let whole = Span::new(&file, 0..0);
     for name in names {
-        let Some(bytes) = sources.bytes(name, None, problems) else {
+        let policy = Span::new(&Arc::from(name.as_str()), 0..0);
+        let Some(bytes) = sources.bytes(name, Some(&policy), problems) else {
             continue;
         };
         let hash: String = sha256(&bytes)

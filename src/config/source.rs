@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ROOT;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
 use crate::jose::sha256_base64url;
 use crate::oauth::secret::Secret;
@@ -42,7 +43,7 @@ impl Sources {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            text: SourceText::of_directory(dir),
+            text: SourceText::of_directory(dir, ROOT),
             read: BTreeMap::new(),
         }
     }

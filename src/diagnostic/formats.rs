@@ -27,13 +27,17 @@ impl Diagnostics {
     pub fn format(&self, format: Format, sources: &SourceText) -> String {
         let items = self.sorted();
         match format {
-            Format::Json => {
-                let all: Value = items.iter().map(|item| item.to_json(sources)).collect();
-                format!("{all:#}\n")
-            }
+            Format::Json => format!("{:#}\n", self.all_to_json(sources)),
             Format::Sarif => format!("{:#}\n", sarif(&items, sources)),
             Format::Github => items.iter().map(|item| item.to_github(sources)).collect(),
         }
+    }
+
+    /// All findings as a JSON array.
+    #[must_use]
+    pub fn all_to_json(&self, sources: &SourceText) -> Value {
+        let items = self.sorted().into_iter();
+        items.map(|item| item.to_json(sources)).collect()
     }
 
     /// The first findings as a JSON array, for `/status`, which people look at.
@@ -47,18 +51,29 @@ impl Diagnostics {
     }
 }
 
+impl SourceText {
+    /// A place as JSON. Lines and columns are from 1, columns in characters, ends one past the last.
+    #[must_use]
+    pub fn place_to_json(&self, span: &Span) -> Value {
+        let ((line, column), (end_line, end_column)) = extent(span, self);
+        json!({
+            "file": self.shown(&span.file),
+            "line": line, "column": column, "end_line": end_line, "end_column": end_column,
+        })
+    }
+}
+
+/// Where a place begins and ends: at the beginning of a file whose text is not known.
+fn extent(span: &Span, sources: &SourceText) -> ((usize, usize), (usize, usize)) {
+    let start = sources.line_column(span).unwrap_or((1, 1));
+    (start, sources.end_line_column(span).unwrap_or(start))
+}
+
 impl Diagnostic {
-    /// The finding as JSON. Lines and columns are from 1, columns in characters, ends one past the last.
+    /// The finding as JSON.
     #[must_use]
     pub fn to_json(&self, sources: &SourceText) -> Value {
-        let place = |span: &Span| {
-            let (line, column) = sources.line_column(span).unwrap_or((0, 0));
-            let (end_line, end_column) = sources.end_line_column(span).unwrap_or((line, column));
-            json!({
-                "file": sources.shown(&span.file),
-                "line": line, "column": column, "end_line": end_line, "end_column": end_column,
-            })
-        };
+        let place = |span: &Span| sources.place_to_json(span);
         let related = self.related.iter();
         let related = related.map(|(span, label)| json!({ "at": place(span), "label": label }));
         let edit = |one: &Replacement| json!({ "at": place(&one.span), "replacement": one.text });
@@ -81,15 +96,13 @@ impl Diagnostic {
     /// `::error file=…,line=…,endLine=…,col=…,endColumn=…,title=E0204::message`.
     fn to_github(&self, sources: &SourceText) -> String {
         let mut properties = Vec::new();
-        if let Some(span) = &self.span {
+        if let Some(span) = sources.whereabouts(self) {
+            let (start, end) = extent(&span, sources);
             properties.push(("file", relative(&sources.shown(&span.file)).to_owned()));
-            if let Some((line, column)) = sources.line_column(span) {
-                let end = sources.end_line_column(span).unwrap_or((line, column));
-                properties.push(("line", line.to_string()));
-                properties.push(("endLine", end.0.to_string()));
-                properties.push(("col", column.to_string()));
-                properties.push(("endColumn", end.1.to_string()));
-            }
+            properties.push(("line", start.0.to_string()));
+            properties.push(("endLine", end.0.to_string()));
+            properties.push(("col", start.1.to_string()));
+            properties.push(("endColumn", end.1.to_string()));
         }
         properties.push(("title", self.code.to_owned()));
         let properties: Vec<String> = properties
@@ -185,15 +198,16 @@ fn result(item: &Diagnostic, rules: &[&Code], sources: &SourceText) -> Value {
     let location = |span: &Span, message: Option<&String>| {
         let place = object([
             ("artifactLocation", Some(artifact(&span.file, sources))),
-            ("region", region(span, sources)),
+            ("region", Some(region(span, sources))),
         ]);
         object([
             ("physicalLocation", Some(place)),
             ("message", message.map(|text| json!({ "text": text }))),
         ])
     };
-    let locations = item.span.iter();
-    let locations = locations.map(|span| location(span, item.label.as_ref()));
+    // Code scanning refuses a whole log for one result that stands nowhere.
+    let locations = sources.whereabouts(item).into_iter();
+    let locations = locations.map(|span| location(&span, item.label.as_ref()));
     let related = item.related.iter();
     let related = related.map(|(span, label)| location(span, Some(label)));
     let fixes = item.offers(sources).into_iter().map(|(fix, edits)| {
@@ -234,12 +248,11 @@ fn artifact(file: &str, sources: &SourceText) -> Value {
 }
 
 /// Lines and columns from 1, the end one past the last character.
-fn region(span: &Span, sources: &SourceText) -> Option<Value> {
-    let (line, column) = sources.line_column(span)?;
-    let (end_line, end_column) = sources.end_line_column(span).unwrap_or((line, column));
-    Some(json!({
+fn region(span: &Span, sources: &SourceText) -> Value {
+    let ((line, column), (end_line, end_column)) = extent(span, sources);
+    json!({
         "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column,
-    }))
+    })
 }
 
 /// A path as a URI reference (RFC 3986 §3.3).

@@ -4,6 +4,7 @@
 mod fixes;
 mod formats;
 mod pages;
+mod verbs;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -4,13 +4,11 @@
 //! the findings are about. Files that cannot be written are named; nothing else is lost by that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Loaded, complain, found};
+use crate::cli::replace;
 use crate::config::MANIFEST;
 use crate::diagnostic::{Diagnostics, Replacement, SourceText};
 
@@ -98,39 +96,32 @@ fn plan(findings: &Diagnostics, sources: &SourceText) -> BTreeMap<Arc<str>, Vec<
 
 /// Replaces a file with its fixed text.
 fn rewrite(dir: &Path, file: &str, changes: &[Change], sources: &SourceText) -> Result<(), String> {
-    let (path, meta) = writable(dir, file)?;
-    let said = |error: std::io::Error| error.to_string();
-    let text = fs::read_to_string(&path).map_err(said)?;
+    let path = inside(dir, file)?;
     let mut edits: Vec<&Replacement> = changes.iter().flat_map(|change| &change.edits).collect();
-    let read = sources.text(file).unwrap_or_default();
-    if !same(read, &text, &edits) {
-        return Err("it has changed since it was read".to_owned());
-    }
     edits.sort();
-    let mut out = text;
-    // From the end, so that the places before stay where they are.
-    for edit in edits.into_iter().rev() {
-        out.replace_range(edit.span.start..edit.span.end, &edit.text);
-    }
-    replace(&path, out.as_bytes(), &meta).map_err(said)
+    let read = sources.text(file).unwrap_or_default();
+    replace::rewrite(&path, |now| {
+        let now = std::str::from_utf8(now).ok()?;
+        if !same(read, now, &edits) {
+            return None;
+        }
+        let mut out = now.to_owned();
+        // From the end, so that the places before stay where they are.
+        for edit in edits.into_iter().rev() {
+            out.replace_range(edit.span.start..edit.span.end, &edit.text);
+        }
+        Some(out)
+    })
 }
 
-/// Where a file really is, if that is inside the directory and it may be written.
-fn writable(dir: &Path, file: &str) -> Result<(PathBuf, fs::Metadata), String> {
+/// Where a file really is, if that is inside the directory.
+fn inside(dir: &Path, file: &str) -> Result<PathBuf, String> {
     let said = |error: std::io::Error| error.to_string();
     let path = dir.join(file).canonicalize().map_err(said)?;
     if !path.starts_with(dir.canonicalize().map_err(said)?) {
         return Err("it is outside of the configuration directory".to_owned());
     }
-    let meta = fs::metadata(&path).map_err(said)?;
-    if !meta.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    // Replacing it would succeed all the same, against what its owner said.
-    if meta.permissions().readonly() {
-        return Err("it is read-only".to_owned());
-    }
-    Ok((path, meta))
+    Ok(path)
 }
 
 /// Whether a file still holds what was read. Secrets were starred out when it was read and may differ;
@@ -147,35 +138,10 @@ fn same(read: &str, now: &str, edits: &[&Replacement]) -> bool {
         })
 }
 
-/// Writes beside the file and renames over it, with its owner and permissions: whoever reads it, sees the
-/// old text or the new.
-fn replace(path: &Path, bytes: &[u8], meta: &fs::Metadata) -> std::io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.fixed", std::process::id()));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| {
-            let made = file.metadata()?;
-            if (made.uid(), made.gid()) != (meta.uid(), meta.gid()) {
-                chown(&temporary, Some(meta.uid()), Some(meta.gid()))?;
-            }
-            fs::set_permissions(&temporary, meta.permissions())
-        })
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::diagnostic::{Diagnostic, Span};
 

@@ -49,6 +49,29 @@ const CLAUSES: [&str; 13] = [
 const IN_ITEM: usize = 1;
 const IN_BLOCK: usize = 2;
 
+/// Where a comment of the language begins in a line of it, outside of strings.
+fn comment(text: &str) -> Option<usize> {
+    let (mut in_string, mut escaped) = (false, false);
+    text.bytes().position(|byte| {
+        match byte {
+            b'"' if !escaped => in_string = !in_string,
+            _ => {}
+        }
+        escaped = in_string && byte == b'\\' && !escaped;
+        byte == b'#' && !in_string
+    })
+}
+
+/// A message about a piece of text, the author's words as they are.
+fn of_text(message: &str) -> String {
+    let parts = message.split('`').enumerate();
+    let parts = parts.map(|(index, part)| match index % 2 {
+        0 => part.replace("the end of the file", "the end of the text"),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
+}
+
 struct Reader<'a> {
     text: &'a str,
     problems: Diagnostics,
@@ -165,18 +188,40 @@ impl Reader<'_> {
             return None;
         }
         let inner = written.get(1..written.len().saturating_sub(1));
-        let place = if written == &**text {
-            Place::at(&span.file, span.start)
+        let start = if written == &**text {
+            Some(span.start)
         } else if inner == Some(&**text) {
-            Place::at(&span.file, span.start + 1)
+            Some(span.start + 1)
         } else {
-            Place::within(span)
+            None
+        };
+        if let Some(at) = comment(text) {
+            let at = start.map(|start| Span::new(&span.file, start + at..start + text.len()));
+            let help =
+                "write it as a comment of the YAML: behind the quotes, or on a line of its own";
+            let message = "a comment cannot stand in text of the policy language here";
+            self.problem(&at.unwrap_or_else(|| span.clone()), message, help);
+            return None;
+        }
+        let place = match start {
+            Some(start) => Place::at(&span.file, start),
+            None => Place::within(span),
         };
         Some((place.nested(depth), text))
     }
 
+    /// What was read of a piece of text; what its end is called is put right, which is not the file's.
     fn keep<T>(&mut self, result: Result<T, Diagnostics>) -> Option<T> {
-        result.map_err(|found| self.problems.extend(found)).ok()
+        let keep = |found: Diagnostics| {
+            for finding in found.sorted() {
+                let message = of_text(&finding.message);
+                self.problems.push(Diagnostic {
+                    message,
+                    ..finding.clone()
+                });
+            }
+        };
+        result.map_err(keep).ok()
     }
 
     // ── a file ──────────────────────────────────────────────────────────────────────────────────

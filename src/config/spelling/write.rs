@@ -471,10 +471,7 @@ fn inline(yaml: &Yaml) -> String {
 /// Lines that can stand below `|-` as they are.
 fn is_block_text(text: &str) -> bool {
     let blank = |c: Option<char>| c.is_none_or(char::is_whitespace);
-    text.contains('\n')
-        && !blank(text.chars().next())
-        && !blank(text.chars().next_back())
-        && text.chars().all(is_printable)
+    text.contains('\n') && !blank(text.chars().next()) && !blank(text.chars().next_back())
 }
 
 /// One scalar on one line.
@@ -482,7 +479,8 @@ fn scalar(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();
     }
-    if !text.contains('\n') && text.chars().all(is_printable) {
+    // What YAML does not call printable, a policy cannot have either.
+    if !text.contains('\n') {
         return format!("'{}'", text.replace('\'', "''"));
     }
     let mut out = String::from("\"");
@@ -490,17 +488,11 @@ fn scalar(text: &str) -> String {
         match c {
             '\n' => out.push_str("\\n"),
             '"' | '\\' => out.extend(['\\', c]),
-            c if is_printable(c) => out.push(c),
-            c => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c => out.push(c),
         }
     }
     out.push('"');
     out
-}
-
-/// What YAML calls printable; of the rest, a policy can have two.
-fn is_printable(c: char) -> bool {
-    !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// Whether a text can stand without quotes, also between brackets, and whether no reader would take it

@@ -99,6 +99,7 @@ pub(super) fn hidden(text: &str) -> Option<(usize, char, &'static str)> {
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' => "what is shown would not be what is read; remove it",
+            '\u{fffe}' | '\u{ffff}' => "it is no character; remove it",
             c if c.is_control() => "remove it",
             _ => continue,
         };

@@ -170,6 +170,7 @@ fn valid(log: &Value) {
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(rules[index]["id"], result["ruleId"]);
+        assert_eq!(result["locations"].as_array().unwrap().len(), 1);
         let lists = ["locations", "relatedLocations"].map(|key| result[key].as_array());
         for location in lists.into_iter().flatten().flatten() {
             physical(&location["physicalLocation"]);
@@ -281,19 +282,37 @@ fn nothing_found_is_an_empty_list_and_no_line() {
 }
 
 #[test]
-fn a_finding_without_a_place_needs_none() {
+fn a_finding_without_a_place_stands_in_the_root_file_where_one_is_asked_for() {
     let dir = realm(&[], POLICY);
     fs::remove_file(dir.path().join("cambist.yaml")).unwrap();
     assert_eq!(parsed(dir.path(), ".", "json")[0]["at"], Value::Null);
     let log = parsed(dir.path(), ".", "sarif");
     valid(&log);
-    assert_eq!(log["runs"][0]["results"][0]["locations"], json!([]));
+    let region = json!({ "startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1 });
+    assert_eq!(
+        log["runs"][0]["results"][0]["locations"],
+        json!([{ "physicalLocation": {
+            "artifactLocation": { "uri": "cambist.yaml" }, "region": region,
+        } }])
+    );
     let (code, out) = check(dir.path(), ".", "github");
     assert_eq!(code, 1);
-    assert!(
-        out.starts_with("::error title=E1007::cannot read "),
-        "{out}"
-    );
+    let begin = "::error file=cambist.yaml,line=1,endLine=1,col=1,endColumn=1,title=E1007::cannot";
+    assert!(out.starts_with(begin), "{out}");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_where_the_finding_stands() {
+    let dir = realm(&[], POLICY);
+    fs::write(dir.path().join("main.policy"), b"policy 1 module \xff").unwrap();
+    let found = parsed(dir.path(), ".", "json");
+    assert_eq!(found[1]["at"]["file"], "./main.policy", "{found}");
+    assert_eq!(found[1]["at"]["line"], 1, "{found}");
+    let log = parsed(dir.path(), ".", "sarif");
+    valid(&log);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let uri = &results[1]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+    assert_eq!(uri, "main.policy");
 }
 
 #[test]

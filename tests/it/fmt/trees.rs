@@ -115,7 +115,7 @@ fn string() -> BoxedStrategy<String> {
         "é",
         "🦀",
         "\u{a0}",
-        "\u{fffe}",
+        "\u{fffd}",
         "\u{e000}",
         " a ",
         "a  b",
