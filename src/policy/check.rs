@@ -2,7 +2,10 @@
 
 mod absence;
 mod condition;
+mod constant;
+mod expand;
 mod header;
+mod hours;
 mod modules;
 mod outcome;
 

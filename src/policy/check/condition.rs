@@ -1,30 +1,16 @@
-//! Conditions: names and types, and the way from the tree to negation normal form.
+//! Conditions: attributes and operators, and the way from the tree to negation normal form.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
-use super::{Checker, MAX_TESTS, MAX_TESTS_IN_ALL, Resolved, Scope, absence};
-use crate::context::Hop;
+use super::expand::MAX_DEPTH;
+use super::{Checker, Resolved, Scope, absence};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::oauth::scope::Scopes;
-use crate::oauth::target::Audience;
-use crate::oauth::token_type::TokenType;
 use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{
-    Atom, Comparison, Condition, Constant, Constants, Hours, MemberTest, Operand, Prefixes, Test,
+    Atom, Comparison, Condition, Constant, Constants, MemberTest, Operand, Prefixes, Test,
 };
-use crate::policy::schema::{ATTRIBUTES, AttributeRef, Names, Type};
-use crate::policy::syntax::ast::{
-    self, Day, ItemKind, Literal, Operator, Quantifier, Spanned, Text,
-};
-
-/// How many defs may name one another in a row.
-const MAX_DEFS_DEEP: usize = 32;
-/// How deep a condition may be nested when its defs are written out: every level is a call, here and for
-/// every request.
-const MAX_DEPTH: usize = 128;
+use crate::policy::schema::{ATTRIBUTES, AttributeRef, Type};
+use crate::policy::syntax::ast::{self, ItemKind, Literal, Operator, Quantifier, Spanned, Text};
 
 /// A side of a comparison, resolved.
 enum Side<'a> {
@@ -35,9 +21,9 @@ enum Side<'a> {
 
 /// The members of a list, and its definition where it has one.
 #[derive(Clone)]
-struct Members<'a> {
-    items: &'a [Spanned<Literal>],
-    named: Option<(&'a ast::ListDef, Span)>,
+pub(super) struct Members<'a> {
+    pub(super) items: &'a [Spanned<Literal>],
+    pub(super) named: Option<(&'a ast::ListDef, Span)>,
 }
 
 impl<'a> Checker<'a> {
@@ -82,7 +68,7 @@ impl<'a> Checker<'a> {
         self.expanding.pop();
     }
 
-    fn condition(
+    pub(super) fn condition(
         &mut self,
         condition: &'a ast::Condition,
         scope: Scope<'_>,
@@ -143,68 +129,6 @@ impl<'a> Checker<'a> {
                 }))
             }
         }
-    }
-
-    /// Writes a def out where it is named, with the names of its own module.
-    fn expand(&mut self, name: &Text, scope: Scope<'_>, negated: bool) -> Option<Condition> {
-        let (module, def) = self.def(name)?;
-        let same = |(of, other): &(usize, &ast::Def)| *of == module && std::ptr::eq(*other, def);
-        if let Some(begin) = self.expanding.iter().position(same) {
-            // One place for a circle, wherever it is entered.
-            let circle = self.expanding.iter().skip(begin).map(|(_, def)| *def);
-            if let Some(def) = circle.min_by_key(|def| &def.name.span) {
-                let message = format!("`{}` is defined by way of itself", def.name.value);
-                self.report(Diagnostic::error("E0209", message).at(&def.name.span));
-            }
-            return None;
-        }
-        if self.expanding.len() == MAX_DEFS_DEEP {
-            let message = format!("more than {MAX_DEFS_DEEP} defs name one another in a row");
-            let problem = Diagnostic::error("E0901", message).at(&name.span);
-            self.report(match self.item {
-                Some(item) => problem.related(item, "named here, by way of others"),
-                None => problem,
-            });
-            return None;
-        }
-        let here = std::mem::replace(&mut self.module, module);
-        self.expanding.push((module, def));
-        let condition = self.condition(&def.condition, scope, negated);
-        self.expanding.pop();
-        self.module = here;
-        condition
-    }
-
-    /// Keeps conditions within bounds that their defs, written out, could leave by far. Once they are
-    /// left, nothing more is looked at: what is written in a line may mean more than could ever be read.
-    fn count_test(&mut self, span: Option<&Span>) -> Option<()> {
-        self.charge(1, span)
-    }
-
-    /// The same for so many constants at once, where every use of a list costs its length.
-    pub(super) fn charge(&mut self, parts: usize, span: Option<&Span>) -> Option<()> {
-        if self.tests > MAX_TESTS || self.tests_in_all > MAX_TESTS_IN_ALL {
-            return None;
-        }
-        self.tests += usize::from(parts == 1);
-        self.tests_in_all += parts;
-        if self.tests <= MAX_TESTS && self.tests_in_all <= MAX_TESTS_IN_ALL {
-            return Some(());
-        }
-        let message = "too many tests and constants when all defs are written out".to_owned();
-        self.too_much(message, span);
-        None
-    }
-
-    fn too_much(&mut self, message: String, span: Option<&Span>) {
-        let help = format!(
-            "a rule may have {MAX_TESTS} parts, all rules together {MAX_TESTS_IN_ALL}; a list of strings costs nothing where it is used again"
-        );
-        let problem = Diagnostic::error("E0901", message).help(help);
-        self.report(match self.item.or(span) {
-            Some(place) => problem.at(place),
-            None => problem,
-        });
     }
 
     /// One test: its attribute, how it is tested, and whether its text says the complement.
@@ -366,69 +290,6 @@ impl<'a> Checker<'a> {
             Quantifier::All => (Test::EveryMember(inner), false),
         };
         Some((plain(set), test, complement))
-    }
-
-    fn hours(
-        &mut self,
-        zone: &Text,
-        days: &[Spanned<(Day, Day)>],
-        hours: Option<&Spanned<(u16, u16)>>,
-        span: &Span,
-    ) -> Option<Hours> {
-        let mut wrong = |at: &Span, message: &str, help: String| {
-            self.report(Diagnostic::error("E0214", message).at(at).help(help));
-        };
-        let found = jiff::tz::TimeZoneDatabase::bundled().get(&zone.value).ok();
-        if found.is_none() {
-            let message = format!("no time zone is called `{}`", zone.value);
-            wrong(
-                &zone.span,
-                &message,
-                "names are those of the IANA database: `Europe/Zurich`, `UTC`".to_owned(),
-            );
-        }
-        if days.is_empty() && hours.is_none() {
-            wrong(
-                span,
-                "this says neither days nor hours, and would always hold",
-                "add `mon..fri`, `08:00..18:00`, or both".to_owned(),
-            );
-            return None;
-        }
-        let mut week = [days.is_empty(); 7];
-        for range in days {
-            let (first, last) = range.value;
-            if last < first {
-                let week = Day::ALL.map(|day| day >= first || day <= last);
-                let help = format!("write `{}`", shown_days(&week));
-                wrong(&range.span, "the week begins on Monday", help);
-            }
-            for (day, on) in Day::ALL.into_iter().zip(&mut week) {
-                *on |= (first..=last).contains(&day);
-            }
-        }
-        let (from, to) = hours.map_or((0, 24 * 60), |hours| hours.value);
-        if let Some(hours) = hours.filter(|_| from >= to) {
-            let (message, help) = if from == to {
-                (
-                    "these hours are empty",
-                    "the end is not part of it; a whole day is `00:00..24:00`".to_owned(),
-                )
-            } else {
-                (
-                    "hours do not go over midnight",
-                    over_midnight(&zone.value, days, from, to),
-                )
-            };
-            wrong(&hours.span, message, help);
-            return None;
-        }
-        Some(Hours {
-            zone: found?,
-            days: week,
-            from,
-            to,
-        })
     }
 
     fn side(&mut self, operand: &'a ast::Operand, scope: Scope<'_>) -> Option<Side<'a>> {
@@ -728,48 +589,6 @@ impl<'a> Checker<'a> {
         None
     }
 
-    /// A list for an attribute, or for the elements of a set.
-    fn constants(&mut self, members: &Members<'a>, of: &Resolved) -> Option<Constants> {
-        let ty = if of.ty.is_set() {
-            element(of.ty)
-        } else {
-            of.ty
-        };
-        self.list_of(members, ty)?;
-        let make = |checker: &mut Self| {
-            let constants: Vec<_> = members
-                .items
-                .iter()
-                .map(|item| {
-                    let constant = checker.constant(item, ty)?;
-                    checker.possible(of, constant, &item.span)
-                })
-                .collect();
-            constants
-                .into_iter()
-                .collect::<Option<Vec<_>>>()
-                .map(Constants::new)
-        };
-        match &members.named {
-            Some((list, _)) => {
-                let key = (
-                    list.span.0.clone(),
-                    format!("{} {}", ty.name(), of.attribute.path()),
-                );
-                self.shared(&key, |m| &mut m.constants, make)
-            }
-            None => make(self),
-        }
-    }
-
-    /// A list that has a name has a type, and it must be this one.
-    fn list_of(&mut self, members: &Members<'a>, ty: Type) -> Option<()> {
-        match &members.named {
-            Some((list, span)) => self.list_is(list, ty, span),
-            None => Some(()),
-        }
-    }
-
     fn not_empty(&mut self, members: &Members<'a>, operator: &Spanned<Operator>) -> Option<()> {
         if members.items.is_empty() {
             let message = format!("`{} []` holds for nothing", operator.value.text());
@@ -780,173 +599,9 @@ impl<'a> Checker<'a> {
         }
         Some(())
     }
-
-    /// What `under` is followed by.
-    fn container(&mut self, literal: &Spanned<Literal>) -> Option<UriPattern> {
-        match &literal.value {
-            Literal::String(text) => self.uri_pattern(text, UriPattern::under, &literal.span),
-            Literal::Int(_) | Literal::Bool(_) | Literal::Duration(_) | Literal::Instant(..) => {
-                self.constant(literal, Type::Uri);
-                None
-            }
-        }
-    }
-
-    /// An address, or a prefix of addresses without host bits.
-    pub(super) fn prefix(&mut self, literal: &Spanned<Literal>) -> Option<IpNet> {
-        let Literal::String(text) = &literal.value else {
-            self.constant(literal, Type::Ip);
-            return None;
-        };
-        let problem = |message: String| Diagnostic::error("E0212", message).at(&literal.span);
-        let found = match text.parse::<IpNet>() {
-            Ok(prefix) => prefix,
-            Err(_) => match text.parse::<IpAddr>() {
-                Ok(ip) => IpNet::from(ip),
-                Err(_) => {
-                    let message = format!("`{text}` is no IP address and no prefix");
-                    self.report(problem(message).help("for example `10.0.0.0/8`, `2001:db8::/32`"));
-                    return None;
-                }
-            },
-        };
-        let mapped = matches!(found.addr(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-        if mapped {
-            let message =
-                format!("`{text}` would hold for nothing: requests over IPv4 have IPv4 addresses");
-            self.report(problem(message).help("write the IPv4 prefix"));
-            return None;
-        }
-        if found.trunc() != found {
-            let message = format!("`{text}` has bits set outside its prefix");
-            let (one, all) = (found.addr(), found.trunc());
-            self.report(problem(message).help(format!(
-                "write `{one}` for the one address, `{all}` for the network"
-            )));
-            return None;
-        }
-        Some(found)
-    }
-
-    /// A constant that an attribute can never have would be a condition that silently never holds, and a
-    /// deny that never fires.
-    fn possible(&mut self, of: &Resolved, constant: Constant, span: &Span) -> Option<Constant> {
-        let Constant::Text(text) = &constant else {
-            return Some(constant);
-        };
-        let clients = &self.schema.clients;
-        let (what, known): (_, Vec<&str>) = match of.attribute.path().as_str() {
-            "scope" | "request.scope" | "subject.scope" if !Scopes::is_token(text) => {
-                ("scope token", Vec::new())
-            }
-            "audience" if text.parse::<Audience>().is_err() => ("audience", Vec::new()),
-            "client.id" if clients.iter().all(|client| client.id.as_str() != &**text) => {
-                let ids = clients.iter().map(|client| client.id.as_str());
-                ("client's id", ids.collect())
-            }
-            "client.names" if clients.iter().all(|client| !client.names.contains(text)) => {
-                let names = clients.iter().flat_map(|client| &client.names);
-                ("client's name", names.map(|name| &**name).collect())
-            }
-            _ => return Some(constant),
-        };
-        let problem = Diagnostic::error("E0207", format!("`{text}` is no {what}")).at(span);
-        let same = clients.iter().find(|client| client.names.contains(text));
-        let problem = match same {
-            Some(client) => problem.help(format!("the client's id is `{}`", client.id)),
-            None => problem.suggest(text, known),
-        };
-        self.report(problem);
-        None
-    }
-
-    pub(super) fn constant(&mut self, literal: &Spanned<Literal>, ty: Type) -> Option<Constant> {
-        match (&literal.value, ty) {
-            (Literal::String(text), Type::String) => Some(Constant::Text(Arc::clone(text))),
-            (Literal::String(text), Type::Name(names)) => {
-                self.name(text, names, &literal.span).map(Constant::Text)
-            }
-            (Literal::String(text), Type::Uri) => self.uri(text, &literal.span).map(Constant::Uri),
-            (Literal::Duration(duration), Type::Duration) => Some(Constant::Int(duration.seconds)),
-            (Literal::Instant(instant, _), Type::Instant) => Some(Constant::Int(*instant)),
-            (Literal::String(text), Type::Ip) => match text.parse::<IpAddr>() {
-                Ok(ip) => Some(Constant::Ip(ip.to_canonical())),
-                Err(_) => {
-                    let message = format!("`{text}` is no IP address");
-                    let problem = Diagnostic::error("E0212", message).at(&literal.span);
-                    self.report(problem.help("for a prefix, write `in [\"10.0.0.0/8\"]`"));
-                    None
-                }
-            },
-            (Literal::Int(number), Type::Int) => Some(Constant::Int(*number)),
-            (Literal::Bool(truth), Type::Bool) => Some(Constant::Bool(*truth)),
-            (other, ty) => {
-                let found = match other {
-                    Literal::String(_) => "string",
-                    Literal::Int(_) => "int",
-                    Literal::Bool(_) => "bool",
-                    Literal::Duration(_) => "duration",
-                    Literal::Instant(..) => "instant",
-                };
-                let help = match ty {
-                    Type::Duration => Some("write a duration: `30s`, `5m`, `12h`, `7d`"),
-                    Type::Instant => Some("write an instant: `2026-12-01T08:00:00Z`"),
-                    Type::Int if matches!(other, Literal::String(_)) => {
-                        Some("write it without quotes")
-                    }
-                    Type::String | Type::Uri | Type::Ip | Type::Name(_) => {
-                        Some("write it in double quotes")
-                    }
-                    _ => None,
-                };
-                let message = format!("expected type {}, found {found}", ty.name());
-                let problem = Diagnostic::error("E0202", message).at(&literal.span);
-                self.report(match help {
-                    Some(help) => problem.help(help),
-                    None => problem,
-                });
-                None
-            }
-        }
-    }
-
-    /// A misspelled name would be a condition that silently never holds.
-    fn name(&mut self, text: &Arc<str>, names: Names, span: &Span) -> Option<Arc<str>> {
-        let known: Vec<&str> = match names {
-            Names::Issuer => self
-                .schema
-                .issuers
-                .iter()
-                .map(|issuer| issuer.alias.as_str())
-                .collect(),
-            Names::HopIssuer => {
-                let issuers = self.schema.issuers.iter();
-                issuers
-                    .map(|issuer| issuer.alias.as_str())
-                    .chain([Hop::UNKNOWN])
-                    .collect()
-            }
-            Names::AuthMethod => self.schema.auth_methods.clone(),
-            Names::GrantType => self.schema.grant_types.clone(),
-            Names::TokenType => match TokenType::from_name(text) {
-                // A registered type is called by its short name, whichever way it was written.
-                Ok(token_type) => return Some(Arc::from(token_type.name())),
-                Err(_) => TokenType::names().collect(),
-            },
-        };
-        if known.contains(&&**text) {
-            return Some(Arc::clone(text));
-        }
-        let problem = Diagnostic::error(
-            "E0207",
-            format!("`{text}` is no {}", Type::Name(names).name()),
-        );
-        self.report(problem.at(span).suggest(text, known));
-        None
-    }
 }
 
-fn element(ty: Type) -> Type {
+pub(super) fn element(ty: Type) -> Type {
     match ty {
         Type::UriSet => Type::Uri,
         _ => Type::String,
@@ -1006,50 +661,6 @@ fn compared(operator: Operator) -> Option<Comparison> {
 /// A path of one part that is no attribute: a name.
 fn is_word(path: &str) -> bool {
     !path.contains('.') && ATTRIBUTES.iter().all(|attribute| attribute.path != path)
-}
-
-/// Days as an author writes them: `mon..wed, fri`.
-fn shown_days(week: &[bool; 7]) -> String {
-    let days: Vec<(Day, bool)> = Day::ALL.into_iter().zip(week.iter().copied()).collect();
-    let runs = days.chunk_by(|(_, a), (_, b)| a == b);
-    let shown = runs.filter_map(|run| match run {
-        [(day, true)] => Some(day.text().to_owned()),
-        [(first, true), .., (last, _)] => Some(format!("{}..{}", first.text(), last.text())),
-        _ => None,
-    });
-    shown.collect::<Vec<_>>().join(", ")
-}
-
-/// The two conditions that say what hours over midnight mean.
-fn over_midnight(zone: &str, days: &[Spanned<(Day, Day)>], from: u16, to: u16) -> String {
-    let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
-    let list = |next: usize| {
-        let mut on = [false; 7];
-        for range in days {
-            for (index, day) in Day::ALL.into_iter().enumerate() {
-                if (range.value.0..=range.value.1).contains(&day)
-                    && let Some(on) = on.get_mut((index + next) % 7)
-                {
-                    *on = true;
-                }
-            }
-        }
-        shown_days(&on)
-    };
-    let part = |days: String, hours: String| {
-        let days = if days.is_empty() {
-            days
-        } else {
-            format!("{days} ")
-        };
-        format!("time in \"{zone}\" {days}{hours}")
-    };
-    let evening = part(list(0), format!("{}..24:00", clock(from)));
-    if to == 0 {
-        return format!("write `{evening}`");
-    }
-    let morning = part(list(1), format!("00:00..{}", clock(to)));
-    format!("write `({evening} or {morning})`")
 }
 
 /// Joins nested `and`s and `or`s of the same kind.
