@@ -1,6 +1,6 @@
 //! `server:`, `admin:` and `audit:`: what only a restart can change.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::policies::{MANIFEST, is_policy};
 use super::{ROOT, Sources};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::policy::pattern::prefix;
 use crate::section::{Node, Seconds, Section};
 use crate::snapshot::{AuditSettings, Settings};
 
@@ -100,20 +101,11 @@ fn trusted_proxies(server: &mut Section, problems: &mut Diagnostics) -> Vec<IpNe
         let Some(text) = node.text(problems) else {
             continue;
         };
-        let prefix = text.parse::<IpNet>().ok();
-        let prefix = prefix.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        let problem = |message: String| Diagnostic::error("E1006", message).at(&node.span);
-        match prefix {
-            Some(prefix) if prefix.trunc() == prefix => prefixes.push(prefix),
-            Some(prefix) => {
-                let message = format!("`{text}` has bits set outside its prefix");
-                let (one, all) = (prefix.addr(), prefix.trunc());
-                let help = format!("write `{one}` for the one address, `{all}` for the network");
-                problems.push(problem(message).help(help));
-            }
-            None => {
-                let message = format!("`{text}` is no IP address and no prefix");
-                problems.push(problem(message).help("for example `10.0.0.0/8`"));
+        match prefix(&text) {
+            Ok(prefix) => prefixes.push(prefix),
+            Err(error) => {
+                let problem = Diagnostic::error("E1006", format!("`{text}` {error}"));
+                problems.push(problem.at(&node.span).help(error.help()));
             }
         }
     }

@@ -27,6 +27,14 @@ use modules::Modules;
 const MAX_TESTS: usize = 10_000;
 const MAX_TESTS_IN_ALL: usize = 1_000_000;
 
+/// What a deny can answer.
+pub(super) const DENY_ERRORS: [ErrorCode; 4] = [
+    ErrorCode::InvalidRequest,
+    ErrorCode::InvalidTarget,
+    ErrorCode::InvalidScope,
+    ErrorCode::UnauthorizedClient,
+];
+
 /// Checks files against a realm.
 ///
 /// # Errors
@@ -277,13 +285,7 @@ impl<'a> Checker<'a> {
     }
 
     fn deny_error(&mut self, text: &Text) -> ErrorCode {
-        let allowed = [
-            ErrorCode::InvalidRequest,
-            ErrorCode::InvalidTarget,
-            ErrorCode::InvalidScope,
-            ErrorCode::UnauthorizedClient,
-        ];
-        match allowed
+        match DENY_ERRORS
             .into_iter()
             .find(|code| code.as_str() == &*text.value)
         {
@@ -294,7 +296,7 @@ impl<'a> Checker<'a> {
                 self.report(
                     problem
                         .at(&text.span)
-                        .correct(&text.value, allowed.map(ErrorCode::as_str)),
+                        .correct(&text.value, DENY_ERRORS.map(ErrorCode::as_str)),
                 );
                 ErrorCode::InvalidRequest
             }

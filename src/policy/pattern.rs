@@ -3,6 +3,10 @@
 //! A `*` never crosses a separator, `**` does. Matching walks the text once with a set of states, so
 //! that no pattern costs more than its length per character.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use crate::oauth::uri::{Uri, UriError, path_is_under};
 
 /// The longest glob, in characters.
@@ -35,6 +39,45 @@ pub enum PatternError {
     /// `under "…/*"`.
     #[error("`under` takes no `*` in the path; it means everything below already")]
     PathWildcard,
+}
+
+/// Why a text is no prefix of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// Neither an address nor a prefix.
+    #[error("is no IP address and no prefix")]
+    Malformed,
+    /// `10.1.2.3/8`: the one address or the network may be meant.
+    #[error("has bits set outside its prefix")]
+    HostBits(IpNet),
+}
+
+impl PrefixError {
+    /// What to write instead.
+    #[must_use]
+    pub fn help(self) -> String {
+        match self {
+            Self::Malformed => "for example `10.0.0.0/8`".to_owned(),
+            Self::HostBits(prefix) => format!(
+                "write `{}` for the one address, `{}` for the network",
+                prefix.addr(),
+                prefix.trunc()
+            ),
+        }
+    }
+}
+
+/// Parses an address, or a prefix of addresses without host bits.
+///
+/// # Errors
+/// When it is neither, or has bits set outside its prefix.
+pub fn prefix(text: &str) -> Result<IpNet, PrefixError> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let found = text.parse().ok().or_else(address);
+    match found.ok_or(PrefixError::Malformed)? {
+        prefix if prefix.trunc() == prefix => Ok(prefix),
+        prefix => Err(PrefixError::HostBits(prefix)),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

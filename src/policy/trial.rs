@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::check::{no_rule, referenced};
+use super::check::{DENY_ERRORS, no_rule, referenced};
 use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
 use super::facts;
 use super::schema::{ATTRIBUTES, CLAIMS, CLIENT_ATTRIBUTES, ParameterKind, Schema, Type};
@@ -284,19 +284,14 @@ impl Preparing<'_> {
     fn expected(&mut self, module: &Text, expectation: &Expectation) -> Option<Expected> {
         match expectation {
             Expectation::Refuse { code, by } => {
-                let known = [
-                    ErrorCode::InvalidRequest,
-                    ErrorCode::InvalidTarget,
-                    ErrorCode::InvalidScope,
-                    ErrorCode::UnauthorizedClient,
-                    ErrorCode::ServerError,
-                ];
+                // What a request without a rule gets is among what a deny can answer.
+                let known = || DENY_ERRORS.into_iter().chain([ErrorCode::ServerError]);
                 let found = code.as_ref().map(|text| {
-                    let code = known.into_iter().find(|code| code.as_str() == &*text.value);
+                    let code = known().find(|code| code.as_str() == &*text.value);
                     if code.is_none() {
                         let message = format!("no refusal has the code `{}`", text.value);
                         let problem = Diagnostic::error("E0703", message).at(&text.span);
-                        let known = known.map(ErrorCode::as_str);
+                        let known = known().map(ErrorCode::as_str);
                         self.problems.push(problem.suggest(&text.value, known));
                     }
                     code

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cambist::clock::Clock;
 use cambist::config;
@@ -59,16 +58,7 @@ fn copy() -> tempfile::TempDir {
 }
 
 fn cambist(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_cambist"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    crate::support::cambist(root(), arguments)
 }
 
 #[test]
@@ -218,11 +208,6 @@ fn made_keys_and_secrets_fit_where_they_belong() {
 /// What we ship is written as we write it.
 #[test]
 fn every_shipped_policy_is_formatted() {
-    let output = Command::new(env!("CARGO_BIN_EXE_cambist"))
-        .args(["fmt", "--check", "policies", "examples"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
+    let (code, said, _) = cambist(&["fmt", "--check", "policies", "examples"]);
+    assert_eq!(code, 0, "{said}");
 }

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+
+use crate::support::cambist;
 
 /// The realm that findings are looked for in, by the keys of its root file.
 const REALM: &[(&str, &str)] = &[
@@ -105,19 +106,4 @@ fn set_mode(path: &Path, mode: u32) {
 
 fn read(dir: &Path, name: &str) -> String {
     fs::read_to_string(dir.join(name)).unwrap()
-}
-
-/// Runs the binary in a directory: exit code, standard output, standard error.
-fn cambist(inside: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_cambist"))
-        .args(arguments)
-        .current_dir(inside)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
 }

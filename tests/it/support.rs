@@ -6,6 +6,9 @@ mod http;
 mod idp;
 mod introspection;
 
+use std::path::Path;
+use std::process::Command;
+
 pub use gateway::{Gateway, REALM, RULES, SECRET};
 pub use http::{Answer, basic, call, form, head};
 pub use idp::{Idp, claims, with, without};
@@ -20,3 +23,18 @@ pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// The grant type, as a request spells it.
 pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// Runs the binary in a directory: exit code, standard output, standard error.
+pub fn cambist(inside: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_cambist"))
+        .args(arguments)
+        .current_dir(inside)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}

@@ -22,7 +22,8 @@ pub(super) fn until_nothing_changes(dir: &Path, load: impl Fn() -> Loaded) -> Lo
     let mut states: BTreeSet<Vec<String>> = BTreeSet::new();
     loop {
         let (findings, sources) = found(&loaded);
-        let state = plan(findings, sources)
+        let planned = plan(findings, sources);
+        let state = planned
             .keys()
             .map(|file| format!("{file} {}", sources.text(file).unwrap_or_default()))
             .collect();
@@ -30,7 +31,7 @@ pub(super) fn until_nothing_changes(dir: &Path, load: impl Fn() -> Loaded) -> Lo
             break;
         }
         let mut changed = false;
-        for (file, changes) in plan(findings, sources) {
+        for (file, changes) in planned {
             if failed.contains(&file) {
                 continue;
             }

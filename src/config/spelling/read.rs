@@ -10,7 +10,7 @@ use crate::policy::syntax::ast::{
     Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Parameter, Rule, Spanned, Strings,
     Target, TargetsForm, Test, Text,
 };
-use crate::policy::syntax::{self, Place, word};
+use crate::policy::syntax::{self, Place, comments, word};
 use crate::section::{self, Key, Node, Value};
 
 /// Reads a policy in the YAML spelling.
@@ -29,38 +29,9 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
     }
 }
 
-const CLAUSES: [&str; 13] = [
-    "doc",
-    "from",
-    "by",
-    "to",
-    "actor",
-    "via",
-    "issue",
-    "when",
-    "use",
-    "overrides",
-    "because",
-    "tell",
-    "error",
-];
-
 /// How many brackets of the text spelling are open around a piece, so that both have one limit.
 const IN_ITEM: usize = 1;
 const IN_BLOCK: usize = 2;
-
-/// Where a comment of the language begins in a line of it, outside of strings.
-fn comment(text: &str) -> Option<usize> {
-    let (mut in_string, mut escaped) = (false, false);
-    text.bytes().position(|byte| {
-        match byte {
-            b'"' if !escaped => in_string = !in_string,
-            _ => {}
-        }
-        escaped = in_string && byte == b'\\' && !escaped;
-        byte == b'#' && !in_string
-    })
-}
 
 /// A message about a piece of text, the author's words as they are.
 fn of_text(message: &str) -> String {
@@ -195,7 +166,7 @@ impl Reader<'_> {
         } else {
             None
         };
-        if let Some(at) = comment(text) {
+        if let Some(at) = comments::begins(text) {
             let at = start.map(|start| Span::new(&span.file, start + at..start + text.len()));
             let help =
                 "write it as a comment of the YAML: behind the quotes, or on a line of its own";
@@ -427,11 +398,11 @@ impl Reader<'_> {
             let span = whole(&key, &node);
             if &*key.name == "doc" {
                 doc = Some(self.doc(&node));
-            } else if CLAUSES.contains(&&*key.name) {
+            } else if word::CLAUSES.contains(&&*key.name) {
                 let clause = self.clause(&key, node);
                 clauses.push(clause.map(|value| Spanned { value, span }));
             } else {
-                self.unknown(&key, &CLAUSES);
+                self.unknown(&key, &[&["doc"][..], &word::CLAUSES].concat());
             }
         }
         Some(Rule {

@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
-use crate::policy::pattern::UriPattern;
+use crate::policy::pattern::{PrefixError, UriPattern, prefix};
 use crate::policy::rule::{Constant, Constants};
 use crate::policy::schema::{Names, Type};
 use crate::policy::syntax::ast::{Literal, Spanned};
@@ -78,33 +78,26 @@ impl<'a> Checker<'a> {
             return None;
         };
         let problem = |message: String| Diagnostic::error("E0212", message).at(&literal.span);
-        let found = match text.parse::<IpNet>() {
-            Ok(prefix) => prefix,
-            Err(_) => match text.parse::<IpAddr>() {
-                Ok(ip) => IpNet::from(ip),
-                Err(_) => {
-                    let message = format!("`{text}` is no IP address and no prefix");
-                    self.report(problem(message).help("for example `10.0.0.0/8`, `2001:db8::/32`"));
-                    return None;
-                }
-            },
-        };
-        let mapped = matches!(found.addr(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-        if mapped {
+        let found = prefix(text);
+        if let Ok(net) | Err(PrefixError::HostBits(net)) = found
+            && matches!(net.addr(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
+        {
             let message =
                 format!("`{text}` would hold for nothing: requests over IPv4 have IPv4 addresses");
             self.report(problem(message).help("write the IPv4 prefix"));
             return None;
         }
-        if found.trunc() != found {
-            let message = format!("`{text}` has bits set outside its prefix");
-            let (one, all) = (found.addr(), found.trunc());
-            self.report(problem(message).help(format!(
-                "write `{one}` for the one address, `{all}` for the network"
-            )));
-            return None;
-        }
-        Some(found)
+        found
+            .map_err(|error| {
+                let help = match error {
+                    PrefixError::Malformed => {
+                        "for example `10.0.0.0/8`, `2001:db8::/32`".to_owned()
+                    }
+                    PrefixError::HostBits(_) => error.help(),
+                };
+                self.report(problem(format!("`{text}` {error}")).help(help));
+            })
+            .ok()
     }
 
     /// A constant that an attribute can never have would be a condition that silently never holds, and a

@@ -9,6 +9,7 @@ use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{Constants, Prefixes};
 use crate::policy::schema::Type;
 use crate::policy::syntax::ast::{self, Item, Literal, Spanned, Strings, Text};
+use crate::policy::syntax::word::OF_CONDITIONS;
 
 /// What lists may hold: the word for it, and the type.
 const LIST_TYPES: [(&str, Type); 6] = [
@@ -20,21 +21,9 @@ const LIST_TYPES: [(&str, Type); 6] = [
     ("instant", Type::Instant),
 ];
 
-/// Words that cannot name a `def`: a condition begins with them otherwise.
-const RESERVED: [&str; 19] = [
-    "any",
-    "all",
-    "none",
-    "count",
-    "not",
-    "and",
-    "or",
-    "present",
-    "absent",
-    "true",
-    "false",
+/// Names that would read as the attributes, or as what stands for them elsewhere, if a `def` had them.
+const TAKEN: [&str; 8] = [
     "time",
-    // These would read as the attributes, or what stands for them elsewhere.
     "scope",
     "resource",
     "audience",
@@ -81,7 +70,7 @@ impl<'a> Checker<'a> {
                 self.list_members(list);
             }
             for def in file.defs() {
-                if RESERVED.contains(&&*def.name.value) {
+                if OF_CONDITIONS.contains(&&*def.name.value) || TAKEN.contains(&&*def.name.value) {
                     let message = format!("`{}` is a word of the language", def.name.value);
                     self.report(Diagnostic::error("E0111", message).at(&def.name.span));
                 }

@@ -273,16 +273,17 @@ fn holds_of<'a>(condition: &Condition, context: &'a ExchangeContext, it: Option<
     match condition {
         Condition::All(parts) => parts.iter().all(|part| holds_of(part, context, it)),
         Condition::Any(parts) => parts.iter().any(|part| holds_of(part, context, it)),
-        Condition::Atom(atom) => {
-            let left = value(&atom.left, context, it);
-            left.is_some_and(|left| test_holds(&atom.test, left, context)) != atom.negated
-        }
+        Condition::Atom(atom) => atom_holds_of(atom, context, it),
     }
 }
 
 /// Whether a test holds. Absent makes it false, and then its complement true.
 pub(super) fn atom_holds(atom: &Atom, context: &ExchangeContext) -> bool {
-    let left = value(&atom.left, context, None);
+    atom_holds_of(atom, context, None)
+}
+
+fn atom_holds_of<'a>(atom: &Atom, context: &'a ExchangeContext, it: Option<&'a Hop>) -> bool {
+    let left = value(&atom.left, context, it);
     left.is_some_and(|left| test_holds(&atom.test, left, context)) != atom.negated
 }
 

@@ -38,7 +38,8 @@ pub(super) fn scan(file: &Arc<str>, text: &str) -> Vec<Comment> {
 }
 
 /// Where a line's comment begins; strings never span lines.
-pub(super) fn begins(line: &str) -> Option<usize> {
+#[must_use]
+pub fn begins(line: &str) -> Option<usize> {
     let (mut in_string, mut escaped) = (false, false);
     for (at, byte) in line.bytes().enumerate() {
         match byte {

@@ -7,6 +7,7 @@ use pest::error::{ErrorVariant, InputLocation};
 
 use super::grammar::{Grammar, Rule};
 use super::parse::Place;
+use super::word::CLAUSES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// Words of the language that later builds bring.
@@ -79,22 +80,6 @@ const EXPECT_SLIPS: &[(&str, &str, Option<&str>)] = &[
     ("permit", "write `expect use PROCESSOR`", None),
     ("deny", "write `expect refuse`", Some("refuse")),
     ("denied", "write `expect refuse`", Some("refuse")),
-];
-
-/// The words with which clauses begin.
-const CLAUSES: [&str; 12] = [
-    "from",
-    "by",
-    "to",
-    "actor",
-    "via",
-    "issue",
-    "when",
-    "use",
-    "overrides",
-    "because",
-    "tell",
-    "error",
 ];
 
 /// The same error with what was tried where. That costs more than the parse, so that only a text that

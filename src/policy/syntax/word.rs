@@ -12,14 +12,8 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= limits::MAX_WORD && rest.is_some_and(|rest| rest.chars().all(in_word))
 }
 
-/// A name that is none of the words that begin something, as the code of an answer must be.
-#[must_use]
-pub fn is_code(text: &str) -> bool {
-    is_name(text) && !RESERVED.contains(&text)
-}
-
-/// `reserved`.
-const RESERVED: [&str; 31] = [
+/// The words with which clauses begin.
+pub const CLAUSES: [&str; 12] = [
     "from",
     "by",
     "to",
@@ -32,26 +26,22 @@ const RESERVED: [&str; 31] = [
     "because",
     "tell",
     "error",
-    "rule",
-    "deny",
-    "list",
-    "def",
-    "test",
-    "import",
-    "given",
-    "expect",
-    "any",
-    "all",
-    "none",
-    "count",
-    "not",
-    "and",
-    "or",
-    "present",
-    "absent",
-    "true",
-    "false",
 ];
+/// Those with which items, and the parts of a test, begin.
+const ITEMS: [&str; 8] = [
+    "rule", "deny", "list", "def", "test", "import", "given", "expect",
+];
+/// Those that a condition is made of.
+pub const OF_CONDITIONS: [&str; 11] = [
+    "any", "all", "none", "count", "not", "and", "or", "present", "absent", "true", "false",
+];
+
+/// A name that is none of the words that begin something (`reserved`), as the code of an answer must be.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    let reserved = CLAUSES.iter().chain(&ITEMS).chain(&OF_CONDITIONS);
+    is_name(text) && !reserved.into_iter().any(|word| *word == text)
+}
 
 /// `list_name`: a name behind `@`.
 #[must_use]
