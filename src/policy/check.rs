@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::decide::PolicySet;
 use super::rule::{Condition, DenyRule, Headers, TargetsMatch, UseRule};
 use super::schema::{
-    ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, FIELDS, LATER, Schema, Type,
+    ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, FIELDS, LATER, Schema, Type,
 };
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -513,9 +513,7 @@ impl<'a> Checker<'a> {
                 .into());
         }
         if let Some(attribute) = ATTRIBUTES.iter().find(|a| a.path == text) {
-            let brings = attribute.needs == Capability::Core
-                || self.schema.capabilities.contains(&attribute.needs);
-            if !brings {
+            if !self.schema.brings(attribute) {
                 return Err(not_in_this_build(text, attribute.needs.name(), &path.span).into());
             }
             if attribute.ty == Type::Hops && scope.kind == ItemKind::Rule {

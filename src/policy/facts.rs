@@ -9,10 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::schema::{
-    ATTRIBUTES, Attribute, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, Capability, IssuerSchema,
-    Schema,
-};
+use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema};
 use crate::context::{Attributes, ClientFacts, ExchangeContext, Hop, Party, RequestFacts};
 use crate::oauth::NumericDate;
 use crate::oauth::claims::{ClaimType, strings};
@@ -55,12 +52,9 @@ pub(super) fn always() -> impl Iterator<Item = AttributeRef> {
 
 /// Paths that a table may have.
 pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
-    let here = |attribute: &&Attribute| {
-        attribute.needs == Capability::Core || schema.capabilities.contains(&attribute.needs)
-    };
     let fixed = ATTRIBUTES
         .iter()
-        .filter(here)
+        .filter(|attribute| schema.brings(attribute))
         .map(|attribute| attribute.path.to_owned());
     let claims = schema
         .issuers
@@ -96,10 +90,7 @@ pub fn placeholders(facts: &mut Map<String, Json>, schema: &Schema) -> Vec<Strin
         add(facts, "subject.issuer".to_owned(), alias.into());
     }
     let alias = facts.get("subject.issuer").and_then(Json::as_str);
-    let issuer = schema
-        .issuers
-        .iter()
-        .find(|issuer| Some(issuer.alias.as_str()) == alias);
+    let issuer = alias.and_then(|alias| schema.issuer(alias));
     for (name, claim) in issuer.iter().flat_map(|issuer| &issuer.claims) {
         if !claim.optional {
             add(facts, format!("{CLAIMS}{name}"), placeholder(claim.ty));
@@ -145,7 +136,7 @@ pub fn assemble(
     }
     let now = NumericDate(reader.int(NOW).unwrap_or(now.0));
     let client = reader.client(schema);
-    let subject = reader.subject(schema, now);
+    let subject = reader.subject(schema, &known, now);
     let request = reader.request(schema);
     let peer = reader.parsed("conn.ip").unwrap_or(NOWHERE);
     let id: Option<RequestId> = "explain".parse().ok();
@@ -325,10 +316,7 @@ impl Reader<'_> {
     fn issuer<'s>(&mut self, schema: &'s Schema) -> Option<&'s IssuerSchema> {
         let alias = self.text("subject.issuer");
         let found = match &alias {
-            Some(alias) => schema
-                .issuers
-                .iter()
-                .find(|issuer| issuer.alias.as_str() == &**alias),
+            Some(alias) => schema.issuer(alias),
             // The only issuer that is not ourselves.
             None => {
                 let mut others = schema
@@ -352,12 +340,17 @@ impl Reader<'_> {
         found
     }
 
-    fn subject(&mut self, schema: &Schema, now: NumericDate) -> Option<Party> {
+    fn subject(
+        &mut self,
+        schema: &Schema,
+        known: &BTreeSet<String>,
+        now: NumericDate,
+    ) -> Option<Party> {
         let issuer = self.issuer(schema)?;
         for path in self.facts.keys() {
             if let Some(name) = path.strip_prefix(CLAIMS)
                 && !issuer.claims.contains_key(name)
-                && known_paths(schema).contains(path)
+                && known.contains(path)
             {
                 let problem = format!("`{path}`: `{}` declares no such claim", issuer.alias);
                 self.problems.push(problem);

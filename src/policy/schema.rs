@@ -558,6 +558,21 @@ pub struct Schema {
     pub resources: ResourceRegistry,
 }
 
+impl Schema {
+    /// Whether the build has what an attribute needs.
+    #[must_use]
+    pub fn brings(&self, attribute: &Attribute) -> bool {
+        attribute.needs == Capability::Core || self.capabilities.contains(&attribute.needs)
+    }
+
+    /// The issuer with an alias.
+    #[must_use]
+    pub fn issuer(&self, alias: &str) -> Option<&IssuerSchema> {
+        let mut issuers = self.issuers.iter();
+        issuers.find(|issuer| issuer.alias.as_str() == alias)
+    }
+}
+
 /// An issuer, as far as policies may speak of it.
 #[derive(Clone, Debug)]
 pub struct IssuerSchema {

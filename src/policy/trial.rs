@@ -215,8 +215,8 @@ impl Preparing<'_> {
         let Some((name, issuer)) = path.strip_prefix(CLAIMS).zip(issuer) else {
             return true;
         };
-        let mut issuers = self.schema.issuers.iter();
-        issuers.any(|known| known.alias.as_str() == issuer && known.claims.contains_key(name))
+        let issuer = self.schema.issuer(issuer);
+        issuer.is_some_and(|issuer| issuer.claims.contains_key(name))
     }
 
     /// What a path takes, where a constant is of another unit: seconds would mean another thing there.
@@ -248,11 +248,7 @@ impl Preparing<'_> {
     /// What the realm would never let as far as the policy.
     fn possible(&mut self, given: &Given, test: &ast::Test) {
         let text = |path: &str| given.facts.get(path).and_then(Json::as_str);
-        let alias = text("subject.issuer");
-        let issuers = &self.schema.issuers;
-        let issuer = issuers
-            .iter()
-            .find(|issuer| Some(issuer.alias.as_str()) == alias);
+        let issuer = text("subject.issuer").and_then(|alias| self.schema.issuer(alias));
         let Some(issuer) = issuer else { return };
         let place = |path: &str| given.places.get(path).unwrap_or(&test.name.span).clone();
         let mut found = Vec::new();

@@ -116,11 +116,7 @@ impl<'a> Checker<'a> {
                 .token_type
                 .as_ref()
                 .and_then(|text| self.token_type(text));
-            let schema = self
-                .schema
-                .issuers
-                .iter()
-                .find(|s| s.alias.as_str() == &*issuer.alias.value);
+            let schema = self.schema.issuer(&issuer.alias.value);
             if let (Some(schema), Some(wanted), Some(text)) =
                 (schema, &token_type, &issuer.token_type)
                 && !schema.token_types.contains(wanted)
