@@ -63,6 +63,16 @@ const CONNECTIONS: Metric = Metric {
     labels: &["result"],
     help: "Connections to the token listener, accepted and turned away.",
 };
+const REPLAY_REFUSED: Metric = Metric {
+    name: "cambist_replay_refused_total",
+    labels: &["reason"],
+    help: "Identifiers for one use, such as a client assertion's, that were refused.",
+};
+const REPLAY_ENTRIES: Metric = Metric {
+    name: "cambist_replay_entries",
+    labels: &[],
+    help: "Used identifiers that are remembered until they end.",
+};
 const BUILD: Metric = Metric {
     name: "cambist_build_info",
     labels: &["version"],
@@ -80,6 +90,8 @@ pub static METRICS: &[&Metric] = &[
     &POLICY,
     &AUDIT,
     &CONNECTIONS,
+    &REPLAY_REFUSED,
+    &REPLAY_ENTRIES,
     &BUILD,
 ];
 
@@ -96,6 +108,8 @@ pub struct Metrics {
     policy: GaugeVec,
     audit: IntCounterVec,
     connections: IntCounterVec,
+    replay_refused: IntCounterVec,
+    replay_entries: GaugeVec,
 }
 
 impl Metrics {
@@ -141,12 +155,24 @@ impl Metrics {
             policy: gauge(&POLICY)?,
             audit: counter(&AUDIT)?,
             connections: counter(&CONNECTIONS)?,
+            replay_refused: counter(&REPLAY_REFUSED)?,
+            replay_entries: gauge(&REPLAY_ENTRIES)?,
             registry: registry.clone(),
         };
         // Series that an alert rests on exist from the start.
         metrics.ambiguous.with_label_values::<&str>(&[]).inc_by(0);
         metrics.reload_ok.with_label_values::<&str>(&[]).set(0.0);
         metrics.reload_time.with_label_values::<&str>(&[]).set(0.0);
+        metrics
+            .replay_entries
+            .with_label_values::<&str>(&[])
+            .set(0.0);
+        for reason in ["full", "owner_full"] {
+            metrics
+                .replay_refused
+                .with_label_values(&[reason])
+                .inc_by(0);
+        }
         Ok(metrics)
     }
 
@@ -206,6 +232,19 @@ impl Metrics {
     /// One connection: `accepted` or `turned_away`.
     pub fn connection(&self, result: &'static str) {
         self.connections.with_label_values(&[result]).inc();
+    }
+
+    /// One identifier for one use that was refused.
+    pub fn replay_refused(&self, reason: &'static str) {
+        self.replay_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// How many used identifiers are remembered.
+    pub fn replay_entries(&self, entries: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a count of entries in memory")]
+        self.replay_entries
+            .with_label_values::<&str>(&[])
+            .set(entries as f64);
     }
 
     /// The text that Prometheus scrapes.
