@@ -86,8 +86,9 @@ fn realm(
     let (before, _) = problems.counts();
     let issuer = own_issuer(root, problems);
     let token_path = token_path(root, issuer.as_ref(), problems);
-    let keys = keys::signing_keys(root, settings, sources, current, problems);
-    let (keys, ephemeral) = keys.unzip();
+    let now = services.clock.now();
+    let own = keys::signing_keys(root, settings, sources, now, current, problems);
+    let keys = own.as_ref().map(|own| &own.keys);
     let resources = resources(root, problems);
     let us = issuer.as_ref().map(|(issuer, uri)| Us {
         issuer: issuer.as_str().to_owned(),
@@ -98,22 +99,12 @@ fn realm(
     let limits = replay(root, problems);
     let clients = ClientSet::new(clients, Arc::clone(&services.single_use), limits);
     let (id, uri) = issuer.unzip();
-    let issuers = issuers::issuers(
-        root,
-        id.as_ref(),
-        keys.as_ref(),
-        sources,
+    let issuers = issuers::issuers(root, id.as_ref(), keys, sources, services, problems);
+    let material = id.as_ref().zip(keys).map(|(issuer, keys)| Material {
         services,
-        problems,
-    );
-    let material = id
-        .as_ref()
-        .zip(keys.as_ref())
-        .map(|(issuer, keys)| Material {
-            services,
-            issuer,
-            keys,
-        });
+        issuer,
+        keys,
+    });
     let processors = processors::processors(root, defaults, material.as_ref(), problems);
     // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
     let sound = problems.counts().0 == before;
@@ -139,7 +130,7 @@ fn realm(
     }
     redactable(&redact, &schema, problems);
     let (policies, trials) = policies::compile(&files, &schema, &processors, problems)?;
-    let (issuer, uri, keys, (issuers, _)) = (id?, uri?, keys?, issuers?);
+    let (issuer, uri, own, (issuers, _)) = (id?, uri?, own?, issuers?);
     let metadata = metadata(&issuer, &uri, &token_path, &clients);
     let text = sources.source_text();
     let rules = policies.rules().iter().map(|r| (&r.id, &r.span, &r.doc));
@@ -158,11 +149,12 @@ fn realm(
             uri.path().trim_end_matches('/')
         ),
         jwks_path: jwks_path(&uri),
-        jwks: keys.jwks().to_string(),
+        jwks: own.keys.jwks().to_string(),
+        jwks_max_age: own.max_age,
         issuers,
         clients,
-        keys,
-        ephemeral: ephemeral?,
+        keys: own.keys,
+        ephemeral: own.ephemeral,
         processors,
         policies,
         trials,
