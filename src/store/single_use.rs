@@ -201,7 +201,12 @@ impl SingleUse {
         let end = bucket(ticket.until);
         let owner = self.owner(key_of_owner(ticket));
         // Room comes first, so that there are never more entries than there is room for.
-        self.make_room(&owner, limits, now)?;
+        if let Err(refusal) = self.make_room(&owner, limits, now) {
+            return Err(match self.shard(&key)?.used.contains(&key) {
+                true => Refusal::Seen,
+                false => refusal,
+            });
+        }
         let added = self.shard(&key).and_then(|mut shard| {
             self.release(shard.forget(now, FEW));
             shard.add(key, end, &owner)
