@@ -94,9 +94,12 @@ pub enum AssertionError {
     /// It is the subject or actor token as well: one token, one meaning (RFC 8725 §3.11).
     #[error("the assertion is sent as another token too")]
     OtherUse,
+    /// Its `alg` is an HMAC: `client_secret_jwt`.
+    #[error("it is signed with a shared secret, which is not taken; sign it with a private key")]
+    Symmetric,
     /// It is no JWS that we accept, or its signature is not the client's.
     #[error(transparent)]
-    Jws(#[from] JwsError),
+    Jws(JwsError),
     /// `typ` is that of another kind of token.
     #[error("`typ` is that of another kind of token")]
     Typ,
@@ -136,7 +139,7 @@ impl AssertionError {
             Self::Missing => "assertion_missing",
             Self::Type => "assertion_type",
             Self::OtherUse => "assertion_other_use",
-            Self::Jws(JwsError::AlgSymmetric) => "assertion_hmac",
+            Self::Symmetric => "assertion_hmac",
             Self::Jws(
                 JwsError::AlgMissing
                 | JwsError::AlgMalformed
@@ -216,7 +219,10 @@ fn assertion(request: &TokenRequest) -> Result<Compact<'_>, AssertionError> {
     {
         return Err(AssertionError::OtherUse);
     }
-    Ok(Compact::parse(assertion)?)
+    Compact::parse(assertion).map_err(|error| match error {
+        JwsError::AlgSymmetric => AssertionError::Symmetric,
+        error => AssertionError::Jws(error),
+    })
 }
 
 fn verify(attempt: Attempt<'_>) -> BoxFuture<'_, Result<Option<Used>, ClientError>> {

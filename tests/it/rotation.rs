@@ -9,7 +9,7 @@ use cambist::oauth::NumericDate;
 use cambist::reload::reload;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Idp, NOW, REALM, RULES, claims};
+use crate::support::{Gateway, Idp, NOW, REALM, RULES, cambist, claims};
 
 const NOTICE: i64 = 120;
 const LIFE: i64 = 60;
@@ -202,6 +202,32 @@ async fn tokens_of_a_retired_key_are_taken_back_until_they_expire() {
     world.at(LIFE);
     assert_eq!(world.gateway.trade(&ours).await.error(), "invalid_request");
     assert_eq!(world.gateway.last()["reason"], "token_expired");
+}
+
+/// What `cambist keys new` prints is what configuration takes, and a token is signed with it.
+#[tokio::test]
+async fn every_kind_of_key_is_made_read_and_signed_with() {
+    for algorithm in Algorithm::ALL {
+        let mut world = World::start("").await;
+        let made = [
+            "keys",
+            "new",
+            "--alg",
+            algorithm.as_str(),
+            "--out",
+            "new.pem",
+        ];
+        let (code, out, err) = cambist(world.dir(), &made);
+        assert_eq!((code, err.as_str()), (0, ""), "{algorithm}");
+        let keys = out.split_once("keys: [ ").unwrap().1;
+        let keys = keys.trim_end().strip_suffix(" ]").unwrap();
+        assert_eq!(world.list(keys, ""), "applied", "{keys}");
+        world.at(NOTICE);
+        let token = world.token().await;
+        let header = Compact::parse(&token).unwrap().header().clone();
+        assert_eq!(header.alg, algorithm, "{keys}");
+        assert_eq!(world.gateway.open(&token).await["sub"], "alice");
+    }
 }
 
 #[tokio::test]
