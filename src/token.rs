@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use introspect::Introspection;
 
-use crate::context::Party;
+use crate::context::{Hop, Party};
 use crate::jose::{Compact, JwsError, KeySet, Shape, shape};
 use crate::net::NetError;
 use crate::oauth::NumericDate;
@@ -51,6 +51,8 @@ pub struct TrustedIssuer {
     pub leeway: i64,
     /// How long an introspected token without `exp` counts as valid; refused where `None`.
     pub without_exp: Option<i64>,
+    /// Whose names a `may_act` of its tokens may mean, besides its own, where it says no `iss`.
+    pub may_act_namespace: BTreeSet<IssuerAlias>,
     /// Its keys, for JWTs.
     pub keys: Option<KeySet>,
     /// Its introspection endpoint, for opaque tokens (RFC 7662).
@@ -119,9 +121,12 @@ pub enum TokenError {
     /// It is addressed to somebody else.
     #[error("the token is not addressed to the party that may bring it here")]
     WrongAudience,
-    /// It has `act`, `may_act` or `cnf`, which this build cannot honour.
-    #[error("the token has `{0}`, which this server does not support")]
+    /// It has `cnf`, which this build cannot honour; or it is an actor token with `act` or `may_act`.
+    #[error("the token has `{0}`, which cannot be honoured here")]
     Constrained(&'static str),
+    /// The token has `act` or `may_act`, and what its issuer answers about it says otherwise.
+    #[error("the issuer's answer leaves out or changes the `{0}` of the token")]
+    Lost(&'static str),
     /// It has a character that no token has.
     #[error("the token has a character that no token may have")]
     Malformed,
@@ -175,6 +180,7 @@ impl TokenError {
             Self::Constrained("act") => "token_has_act",
             Self::Constrained("may_act") => "token_has_may_act",
             Self::Constrained(_) => "token_has_cnf",
+            Self::Lost(_) => "delegation_lost",
             Self::Malformed => "token_malformed",
             Self::OtherKind => "token_of_other_kind",
             Self::NotBearer => "token_not_bearer",
@@ -197,14 +203,25 @@ impl TokenError {
     }
 }
 
+/// What a token is brought as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// `subject_token`: of the party on behalf of whom something is asked.
+    Subject,
+    /// `actor_token`: of the party that acts.
+    Actor,
+}
+
 /// What a token is verified against, besides its issuer.
 pub(crate) struct Expectation<'a> {
     /// The type that it was presented as.
     pub token_type: &'a TokenType,
     /// The names of the client that brought it.
     pub client_names: &'a BTreeSet<Arc<str>>,
-    /// Our issuer identifier.
-    pub own: &'a Issuer,
+    /// What it is brought as.
+    pub role: Role,
+    /// All issuers of the realm, our own tokens' among them.
+    pub issuers: &'a IssuerSet,
     /// The time.
     pub now: NumericDate,
 }
@@ -230,13 +247,15 @@ impl IssuerSet {
         &self,
         token: &RawToken,
         token_type: &TokenType,
+        role: Role,
         client_names: &BTreeSet<Arc<str>>,
         now: NumericDate,
     ) -> Result<Verified<Party>, TokenError> {
         let expectation = Expectation {
             token_type,
             client_names,
-            own: &self.own,
+            role,
+            issuers: self,
             now,
         };
         match shape(token.expose()) {
@@ -255,8 +274,10 @@ impl IssuerSet {
                     (None, Some(introspection)) => {
                         // The issuer's answer vouches for it; what the token itself says still
                         // binds, even where the answer leaves it out.
-                        let end = jwt::check_unverified(&compact, &expectation)?;
-                        introspection.verify(issuer, token, end, &expectation).await
+                        let said = jwt::check_unverified(&compact, &expectation)?;
+                        introspection
+                            .verify(issuer, token, Some(said), &expectation)
+                            .await
                     }
                     (None, None) => Err(TokenError::NoVerifier),
                 }
@@ -276,6 +297,19 @@ impl IssuerSet {
                     .await
             }
         }
+    }
+}
+
+impl IssuerSet {
+    /// Our issuer identifier.
+    fn own(&self) -> &Issuer {
+        &self.own
+    }
+
+    /// The alias of an issuer identifier, or `unknown`.
+    fn alias_of(&self, id: &str) -> Arc<str> {
+        let known = self.issuers.iter().find(|issuer| issuer.id.as_str() == id);
+        Arc::from(known.map_or(Hop::UNKNOWN, |issuer| issuer.alias.as_str()))
     }
 }
 

@@ -90,6 +90,8 @@ pub(super) fn issuers(
                 .collect(),
             has_scope: issuer.scope_claim.is_some(),
             claims: issuer.claims.clone(),
+            may_act_namespace: issuer.may_act_namespace.clone(),
+            tenancy: Vec::new(),
         });
         trusted.push(Arc::new(issuer));
     }
@@ -221,6 +223,7 @@ impl Reader<'_> {
             claims,
             leeway,
             without_exp: without_exp.map(|(seconds, _)| seconds),
+            may_act_namespace: BTreeSet::new(),
             keys,
             introspection,
         };
@@ -251,6 +254,7 @@ impl Reader<'_> {
             claims: BTreeMap::new(),
             leeway: 0,
             without_exp: None,
+            may_act_namespace: BTreeSet::new(),
             keys: Some(keys.verifier()),
             introspection: None,
         }

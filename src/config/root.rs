@@ -111,7 +111,6 @@ fn realm(
     let sound = problems.counts().0 == before;
     let files = policies::files(root, sources, problems);
     let schema = Schema {
-        capabilities: Vec::new(),
         issuers: issuers
             .as_ref()
             .map(|(_, schemas)| schemas.clone())

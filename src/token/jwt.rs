@@ -3,10 +3,10 @@
 use super::kind;
 use super::party::{Source, party};
 use super::{Expectation, TokenError, TrustedIssuer};
-use crate::context::Party;
+use crate::context::{MAX_DEPTH, Party};
 use crate::jose::{Compact, KeySet};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::Claims;
+use crate::oauth::claims::{Claims, Identity};
 use crate::proof::Verified;
 
 /// The `typ` of JWT access tokens (RFC 9068 §2.1), normalised.
@@ -49,23 +49,37 @@ const OTHER_KINDS: [&str; 8] = [
     "txntoken+jwt",
 ];
 
-/// What a JWT says of itself must allow it, where its issuer's answer vouches for it. Gives its own end,
-/// where it has one.
+/// What a JWT says of itself, where its issuer's answer vouches for it.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Its end, where it has one.
+    pub end: Option<NumericDate>,
+    /// Its `act`.
+    pub actors: Vec<Identity>,
+    /// Its `may_act`.
+    pub may_act: Option<Identity>,
+}
+
+/// What a JWT says of itself must allow it, where its issuer's answer vouches for it.
 pub(super) fn check_unverified(
     token: &Compact<'_>,
     expectation: &Expectation<'_>,
-) -> Result<Option<NumericDate>, TokenError> {
+) -> Result<Said, TokenError> {
     let typ = token.header().normalized_typ().unwrap_or_default();
     if OTHER_KINDS.contains(&typ.as_str()) {
         return Err(TokenError::WrongTyp);
     }
     let claims = Claims::new(token.peek_claims_unverified()?.clone());
-    kind::check(&claims, typ == ACCESS)?;
+    kind::check(&claims, expectation.role, typ == ACCESS)?;
     let end = claims.date("exp")?;
-    match end {
-        Some(end) if end <= expectation.now => Err(TokenError::Expired),
-        end => Ok(end),
+    if end.is_some_and(|end| end <= expectation.now) {
+        return Err(TokenError::Expired);
     }
+    Ok(Said {
+        end,
+        actors: claims.actors(MAX_DEPTH)?,
+        may_act: claims.may_act()?,
+    })
 }
 
 /// The declared type must be one that the issuer gives, and `typ` one that goes with it (RFC 8725 §3.11).

@@ -1,11 +1,18 @@
 //! What kind of token a token is, by what it says of itself (RFC 8725 §3.11, §3.12): constrained ones, ID
 //! tokens, refresh tokens, logout and other event tokens are not taken for access tokens.
 
-use super::TokenError;
+use super::{Role, TokenError};
 use crate::oauth::claims::Claims;
 
-/// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
-const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
+/// Claims that constrain who may use a token, and that cannot be honoured: they must not be dropped.
+fn constraints(role: Role) -> &'static [&'static str] {
+    match role {
+        // `act` and `may_act` are carried on, and the policy sees them.
+        Role::Subject => &["cnf"],
+        // Who acts, acts for itself: whom it stands for in turn, a chain has no place for.
+        Role::Actor => &["act", "may_act", "cnf"],
+    }
+}
 
 /// Claims that only an ID token has, unless the token says that it gives access: some issuers copy the
 /// `nonce` of the login into access tokens too.
@@ -22,8 +29,8 @@ const NEUTRAL: &str = "jwt";
 
 /// Refuses what is no plain access token. `says_access` is whether something besides its claims
 /// names it one: its header (`at+jwt`, RFC 9068 §2.1), or the issuer's answer about it.
-pub(super) fn check(claims: &Claims, says_access: bool) -> Result<(), TokenError> {
-    for constraint in CONSTRAINTS {
+pub(super) fn check(claims: &Claims, role: Role, says_access: bool) -> Result<(), TokenError> {
+    for constraint in constraints(role) {
         if claims.has(constraint) {
             return Err(TokenError::Constrained(constraint));
         }

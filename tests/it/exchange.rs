@@ -2,6 +2,7 @@
 
 mod audit;
 mod client_auth;
+mod delegation;
 mod introspection;
 mod language;
 mod scopes;
