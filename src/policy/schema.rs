@@ -586,6 +586,11 @@ pub struct IssuerSchema {
     pub has_scope: bool,
     /// The claims that its configuration declares.
     pub claims: BTreeMap<Arc<str>, ClaimDeclaration>,
+    /// Issuers whose subjects its `may_act` may name without saying so (`may_act_namespace:`).
+    pub may_act_namespace: BTreeSet<IssuerAlias>,
+    /// The declared claims that tell the tenants of a shared issuer apart (`tenancy:`); none where the
+    /// realm pins them, or where the issuer is nobody else's.
+    pub tenancy: Vec<Arc<str>>,
 }
 
 /// A client, as far as policies may speak of it.

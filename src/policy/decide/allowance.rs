@@ -360,6 +360,8 @@ mod tests {
             token_types: vec![TokenType::AccessToken],
             has_scope: true,
             claims: BTreeMap::new(),
+            may_act_namespace: BTreeSet::new(),
+            tenancy: Vec::new(),
         };
         let schema = Schema {
             issuers: vec![issuer],

@@ -160,6 +160,8 @@ fn issuer(
         token_types: token_types.to_vec(),
         has_scope,
         claims: claims.iter().map(declaration).collect(),
+        may_act_namespace: BTreeSet::new(),
+        tenancy: Vec::new(),
     }
 }
 
