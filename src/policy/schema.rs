@@ -689,9 +689,10 @@ pub struct IssuerSchema {
     pub has_scope: bool,
     /// The claims that its configuration declares.
     pub claims: BTreeMap<Arc<str>, ClaimDeclaration>,
-    /// The issuers whose names a `may_act` of its tokens may mean, besides its own, where it says no `iss`.
+    /// Issuers whose subjects its `may_act` may name without saying so (`may_act_namespace:`).
     pub may_act_namespace: BTreeSet<IssuerAlias>,
-    /// For an issuer that many tenants share: the claims of which a rule must fix one.
+    /// The declared claims that tell the tenants of a shared issuer apart (`tenancy:`); none where the
+    /// realm pins them, or where the issuer is nobody else's.
     pub tenancy: Vec<Arc<str>>,
 }
 

@@ -28,7 +28,12 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
     doc: "makes a JWT access token of this realm's own (RFC 9068)",
     example: "{ provider: mint, lifetime: 5m, max_lifetime: 30m }",
     capabilities: Capabilities {
-        accepts: &[TokenType::AccessToken, TokenType::Jwt],
+        accepts: &[
+            TokenType::AccessToken,
+            TokenType::Jwt,
+            TokenType::IdToken,
+            TokenType::RefreshToken,
+        ],
         issues: &[TokenType::AccessToken],
         carries_scope: true,
         carries_act: true,

@@ -1,8 +1,8 @@
 //! Opaque tokens, by asking their issuer (RFC 7662).
 
-use super::jwt::Said;
+use super::kind::Said;
 use super::party::{Source, party};
-use super::{Expectation, TokenError, TrustedIssuer};
+use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
 use crate::context::{MAX_DEPTH, Party};
 use crate::jose::parse_object;
 use crate::net::{Endpoint, Limits, Net, form_encode};
@@ -17,10 +17,26 @@ pub struct Introspection {
     pub net: Net,
     /// Where.
     pub endpoint: Endpoint,
-    /// The `Authorization` header.
-    pub authorization: Option<Secret>,
+    /// How we say who we are.
+    pub credentials: Credentials,
     /// How long and how much.
     pub limits: Limits,
+}
+
+/// How we authenticate to an introspection endpoint (RFC 7662 §2.1, RFC 6749 §2.3.1).
+#[derive(Debug)]
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// `client_secret_basic`: the whole `Authorization` header.
+    Basic(Secret),
+    /// `client_secret_post`: in the form.
+    Post {
+        /// `client_id`.
+        client_id: String,
+        /// `client_secret`.
+        secret: Secret,
+    },
 }
 
 impl Introspection {
@@ -29,18 +45,28 @@ impl Introspection {
     pub(super) async fn verify(
         &self,
         issuer: &TrustedIssuer,
+        accepted: &AcceptedType,
         token: &RawToken,
         said: Option<Said>,
         expectation: &Expectation<'_>,
     ) -> Result<Verified<Party>, TokenError> {
-        issuer.accepted(expectation.token_type)?;
         let hint = expectation.token_type.name();
-        let body = form_encode([("token", token.expose()), ("token_type_hint", hint)]);
+        let mut form = vec![("token", token.expose()), ("token_type_hint", hint)];
+        let authorization = match &self.credentials {
+            Credentials::None => None,
+            Credentials::Basic(header) => Some(header),
+            Credentials::Post { client_id, secret } => {
+                form.push(("client_id", client_id));
+                form.push(("client_secret", secret.expose()));
+                None
+            }
+        };
+        let body = form_encode(form);
         let answer = self
             .net
             .post_form(
                 &self.endpoint,
-                self.authorization.as_ref(),
+                authorization,
                 body,
                 "application/json",
                 &self.limits,
@@ -86,7 +112,13 @@ impl Introspection {
         {
             return Err(TokenError::NotBearer);
         }
-        let mut party = party(issuer, &claims, Source::Introspection, expectation)?;
+        let mut party = party(
+            issuer,
+            accepted,
+            &claims,
+            Source::Introspection,
+            expectation,
+        )?;
         if let Some(said) = said {
             // An answer that leaves these out would make an ordinary token of one that is not.
             if !said.actors.is_empty() && said.actors != claims.actors(MAX_DEPTH)? {

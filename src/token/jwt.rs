@@ -2,29 +2,31 @@
 
 use super::kind;
 use super::party::{Source, party};
-use super::{Expectation, TokenError, TrustedIssuer};
-use crate::context::{MAX_DEPTH, Party};
-use crate::jose::{Compact, KeySet};
-use crate::oauth::NumericDate;
-use crate::oauth::claims::{Claims, Identity};
+use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
+use crate::context::Party;
+use crate::jose::Compact;
+use crate::keys::KeySource;
+use crate::oauth::claims::Claims;
 use crate::proof::Verified;
 
 /// The `typ` of JWT access tokens (RFC 9068 §2.1), normalised.
 const ACCESS: &str = "at+jwt";
 
 /// Verifies signature, `typ` and claims.
-pub(super) fn verify(
+pub(super) async fn verify(
     issuer: &TrustedIssuer,
+    accepted: &AcceptedType,
     token: Compact<'_>,
-    keys: &KeySet,
+    keys: &KeySource,
     expectation: &Expectation<'_>,
 ) -> Result<Verified<Party>, TokenError> {
-    let typ = check_typ(issuer, &token, expectation)?;
-    let claims = Claims::new(token.verify(keys)?);
+    let typ = check_typ(accepted, &token)?;
+    let keys = keys.find(token.header()).await?;
+    let claims = Claims::new(token.verify(&keys)?);
     if claims.string("iss")? != Some(issuer.id.as_str()) {
         return Err(TokenError::UnknownIssuer);
     }
-    let party = party(issuer, &claims, source(&typ), expectation)?;
+    let party = party(issuer, accepted, &claims, source(&typ), expectation)?;
     // Vouched for by: the issuer's own key over these claims, and every check of `party`.
     Ok(Verified::assertion(party))
 }
@@ -37,8 +39,8 @@ fn source(typ: &str) -> Source {
     }
 }
 
-/// Kinds of JWT that are no access tokens, by `typ`.
-const OTHER_KINDS: [&str; 8] = [
+/// Kinds of JWT that are never subject tokens, by `typ`, whatever is configured.
+pub const OTHER_KINDS: [&str; 8] = [
     "logout+jwt",
     "secevent+jwt",
     "dpop+jwt",
@@ -49,49 +51,23 @@ const OTHER_KINDS: [&str; 8] = [
     "txntoken+jwt",
 ];
 
-/// What a JWT says of itself, where its issuer's answer vouches for it.
-#[derive(Debug)]
-pub(super) struct Said {
-    /// Its end, where it has one.
-    pub end: Option<NumericDate>,
-    /// Its `act`.
-    pub actors: Vec<Identity>,
-    /// Its `may_act`.
-    pub may_act: Option<Identity>,
-}
-
 /// What a JWT says of itself must allow it, where its issuer's answer vouches for it.
 pub(super) fn check_unverified(
     token: &Compact<'_>,
     expectation: &Expectation<'_>,
-) -> Result<Said, TokenError> {
+) -> Result<kind::Said, TokenError> {
     let typ = token.header().normalized_typ().unwrap_or_default();
     if OTHER_KINDS.contains(&typ.as_str()) {
         return Err(TokenError::WrongTyp);
     }
     let claims = Claims::new(token.peek_claims_unverified()?.clone());
-    kind::check(&claims, expectation.role, typ == ACCESS)?;
-    let end = claims.date("exp")?;
-    if end.is_some_and(|end| end <= expectation.now) {
-        return Err(TokenError::Expired);
-    }
-    Ok(Said {
-        end,
-        actors: claims.actors(MAX_DEPTH)?,
-        may_act: claims.may_act()?,
-    })
+    kind::check_unverified(&claims, typ == ACCESS, expectation)
 }
 
-/// The declared type must be one that the issuer gives, and `typ` one that goes with it (RFC 8725 §3.11).
-/// Gives `typ`, normalised.
-fn check_typ(
-    issuer: &TrustedIssuer,
-    token: &Compact<'_>,
-    expectation: &Expectation<'_>,
-) -> Result<String, TokenError> {
-    let accepted = issuer.accepted(expectation.token_type)?;
+/// `typ` must be one that goes with the declared type (RFC 8725 §3.11). Gives it, normalised.
+fn check_typ(accepted: &AcceptedType, token: &Compact<'_>) -> Result<String, TokenError> {
     let typ = token.header().normalized_typ().unwrap_or_default();
-    if accepted.typ.contains(&typ) {
+    if accepted.typ.contains(&typ) && !OTHER_KINDS.contains(&typ.as_str()) {
         Ok(typ)
     } else {
         Err(TokenError::WrongTyp)

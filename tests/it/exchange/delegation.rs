@@ -4,7 +4,7 @@ use cambist::jose::Algorithm;
 use serde_json::{Value, json};
 
 use crate::support::{
-    ACCESS_TOKEN, Answer, Gateway, Idp, JWT, NOW, REALM, SECRET, basic, claims, with,
+    ACCESS_TOKEN, Answer, EXCHANGE, Gateway, Idp, JWT, NOW, REALM, SECRET, basic, claims, with,
 };
 
 /// The forms of `actor`, each a resource of its own.
@@ -21,6 +21,9 @@ const FORMS: [(&str, &str); 8] = [
         "actor required from agents, partner, may_act ignored",
     ),
 ];
+
+/// How each of its clients authenticates: with [`SECRET`].
+const AUTH: &str = "{ client_secret_basic: { secret_sha256: \"sha256:XnHNtf3KpOeX0YZPj1WTCg:a_aTD8TXePldgb0ZgPpMUeQKI2P6j9uT4kDbdwlQl4E\" } }";
 
 /// A gateway whose issuer `idp` may mean parties of `agents` in its `may_act`, but not of `partner`.
 struct Court {
@@ -42,6 +45,23 @@ impl Court {
                 "subjects: local, may_act_namespace: [agents] }\n  \
                  agents: { issuer: https://agents.example.com, jwks_file: agents.json, audience: client, scope: claim }",
             );
+        // A client for each form, so that a refusal is about that form's rule alone.
+        let client = |(name, _): &(&str, &str)| {
+            format!(
+                "  {name}: {{ identifiers: [\"https://{name}.client.example\"], auth: {AUTH} }}\n"
+            )
+        };
+        let clients: String = FORMS.iter().map(client).collect();
+        // What the next hop's client is addressed by.
+        let next = |(name, _): &(&str, &str)| {
+            format!(
+                "  {name}: {{ under: https://named.example.com/next-{name}, audience: {name} }}\n"
+            )
+        };
+        let resources: String = FORMS.iter().map(next).collect();
+        let yaml = yaml
+            .replace("clients:\n", &format!("clients:\n{clients}"))
+            .replace("resources:\n", &format!("resources:\n{resources}"));
         let mut rules = "policy 1 module main\n".to_owned();
         for (name, actor) in FORMS {
             let dropped = if name == "dropped" {
@@ -50,7 +70,7 @@ impl Court {
                 ""
             };
             rules.push_str(&format!(
-                "rule {name} {{\n  from idp, self\n  by client \"rs08\"\n  \
+                "rule {name} {{\n  from idp, self\n  by client \"{name}\"\n  \
                  to resource under \"https://{name}.example.com\"\n  {actor}\n  \
                  use mint {{ scope: requested & subject.scope{dropped} }}\n}}\n"
             ));
@@ -72,8 +92,13 @@ impl Court {
     }
 
     async fn trade(&self, form: &str, subject: &str, actor: Option<&str>) -> Answer {
-        let resource = format!("https://{form}.example.com/api");
+        self.trade_at(form, "api", subject, actor).await
+    }
+
+    async fn trade_at(&self, form: &str, path: &str, subject: &str, actor: Option<&str>) -> Answer {
+        let resource = format!("https://{form}.example.com/{path}");
         let mut parameters = vec![
+            ("grant_type", EXCHANGE),
             ("subject_token", subject),
             ("subject_token_type", ACCESS_TOKEN),
             ("resource", &resource),
@@ -82,11 +107,26 @@ impl Court {
             parameters.push(("actor_token", actor));
             parameters.push(("actor_token_type", ACCESS_TOKEN));
         }
-        self.gateway.exchange(&parameters).await
+        self.post(form, &parameters).await
     }
 
-    fn subject(&self, changes: &Value) -> String {
-        self.idp.token(&claims(changes.clone()))
+    /// A request of the client that goes with a form.
+    async fn post(&self, form: &str, parameters: &[(&str, &str)]) -> Answer {
+        self.gateway
+            .post(Some(&basic(form, SECRET)), parameters)
+            .await
+    }
+
+    /// A subject token for the client that goes with a form.
+    fn subject(&self, form: &str, changes: &Value) -> String {
+        self.idp
+            .token(&claims(with(&json!({ "aud": form }), changes)))
+    }
+
+    /// An actor token for that client.
+    fn actor(&self, form: &str, changes: &Value) -> String {
+        let bot = json!({ "sub": "bot", "aud": form, "jti": "actor-token" });
+        self.agents.token(&claims(with(&bot, changes)))
     }
 
     /// The claims of what was issued.
@@ -146,7 +186,7 @@ fn want(form: &str, actor: Actor, may_act: MayAct, depth: usize) -> Want {
     let agent = json!({ "iss": "https://agents.example.com", "sub": "bot" });
     let other = json!({ "iss": "https://agents.example.com", "sub": "other-bot" });
     let namesake = json!({ "iss": "https://partner.example.com", "sub": "bot" });
-    let client = json!({ "iss": "https://as.example.com", "client_id": "rs08" });
+    let client = json!({ "iss": "https://as.example.com", "client_id": form });
     if may_act == MayAct::Malformed {
         return Want::Refused("claim_invalid");
     }
@@ -225,8 +265,8 @@ async fn a1_rules_30_to_33_the_matrix_of_delegation() {
         ] {
             let token = match actor {
                 Actor::No => None,
-                Actor::Right => Some((&court.agents, "bot", "rs08")),
-                Actor::Wrong => Some((&court.agents, "other-bot", "rs08")),
+                Actor::Right => Some((&court.agents, "bot", form)),
+                Actor::Wrong => Some((&court.agents, "other-bot", form)),
                 Actor::ForeignNamesake => Some((&court.partner, "bot", "https://as.example.com")),
             };
             let token = token.map(|(issuer, sub, aud)| {
@@ -245,8 +285,8 @@ async fn a1_rules_30_to_33_the_matrix_of_delegation() {
                     MayAct::No => None,
                     // Without `iss`: it is `may_act_namespace` that lets it mean `agents`.
                     MayAct::Agent => Some(json!({ "sub": "bot" })),
-                    MayAct::Client => Some(json!({ "client_id": "rs08" })),
-                    MayAct::Other => Some(json!({ "sub": "somebody", "client_id": "rs08" })),
+                    MayAct::Client => Some(json!({ "client_id": form })),
+                    MayAct::Other => Some(json!({ "sub": "somebody", "client_id": form })),
                     MayAct::Malformed => Some(json!({ "sub": "bot", "unknown": "member" })),
                 };
                 for depth in [0, 1, 3, 8] {
@@ -258,7 +298,7 @@ async fn a1_rules_30_to_33_the_matrix_of_delegation() {
                     if let Some(said) = &said {
                         changes["may_act"] = said.clone();
                     }
-                    let subject = court.subject(&changes);
+                    let subject = court.subject(form, &changes);
                     let answer = court.trade(form, &subject, token.as_deref()).await;
                     match want(form, actor, may_act, depth) {
                         Want::Refused(reason) => {
@@ -292,19 +332,15 @@ async fn a1_rules_30_to_33_the_matrix_of_delegation() {
     }
     println!("delegation: {issued} issued, {refused} refused");
     assert_eq!(issued + refused, 8 * 4 * 5 * 4);
-    assert!(issued > 100 && refused > 300, "{issued} {refused}");
+    assert_eq!(issued, 85);
 }
 
 /// Rule 34: the actor token is verified like a subject token, by its own declared type.
 #[tokio::test]
 async fn rule_34_an_actor_token_is_verified_in_full() {
     let court = Court::start().await;
-    let subject = court.subject(&json!({}));
-    let actor = |changes: Value| {
-        court
-            .agents
-            .token(&claims(with(&json!({ "sub": "bot" }), &changes)))
-    };
+    let subject = court.subject("required", &json!({}));
+    let actor = |changes: Value| court.actor("required", &changes);
     let good = court
         .trade("required", &subject, Some(&actor(json!({}))))
         .await;
@@ -344,7 +380,6 @@ async fn rule_34_an_actor_token_is_verified_in_full() {
             actor(json!({ "nonce": "x", "typ": "ID" })),
             "token_of_other_kind",
         ),
-        ("not a token", "a.b.c".to_owned(), "base64_invalid"),
         (
             "of an issuer that nobody knows",
             court
@@ -357,7 +392,7 @@ async fn rule_34_an_actor_token_is_verified_in_full() {
             court
                 .partner
                 .token(&claims(json!({ "iss": "https://agents.example.com" }))),
-            "alg_not_of_key",
+            "kid_unknown",
         ),
         (
             "a logout token",
@@ -370,11 +405,6 @@ async fn rule_34_an_actor_token_is_verified_in_full() {
         assert_eq!(answer.error(), "invalid_request", "{what}: {answer:?}");
         let text = answer.json()["error_description"].to_string();
         assert!(text.contains("actor_token: "), "{what}: {text}");
-        let reason = if what == "not a token" {
-            record["reason"].clone()
-        } else {
-            json!(reason)
-        };
         assert_eq!(record["reason"], reason, "{what}: {record:#}");
         assert_eq!(record["subject"]["sub"], "alice", "{what}");
         assert!(record["actor"]["token_sha256"].is_string(), "{what}");
@@ -385,9 +415,10 @@ async fn rule_34_an_actor_token_is_verified_in_full() {
 #[tokio::test]
 async fn rule_17_actor_token_and_its_type_come_together() {
     let court = Court::start().await;
-    let subject = court.subject(&json!({}));
-    let actor = court.agents.token(&claims(json!({ "sub": "bot" })));
+    let subject = court.subject("optional", &json!({}));
+    let actor = court.actor("optional", &json!({}));
     let base = [
+        ("grant_type", EXCHANGE),
         ("subject_token", &*subject),
         ("subject_token_type", ACCESS_TOKEN),
         ("resource", "https://optional.example.com/api"),
@@ -408,7 +439,7 @@ async fn rule_17_actor_token_and_its_type_come_together() {
         ],
     ] {
         let parameters = [base.as_slice(), extra].concat();
-        let answer = court.gateway.exchange(&parameters).await;
+        let answer = court.post("optional", &parameters).await;
         assert_eq!(
             (answer.status, answer.error().as_str()),
             (400, "invalid_request"),
@@ -418,15 +449,13 @@ async fn rule_17_actor_token_and_its_type_come_together() {
     // Both empty is neither.
     let empty = [("actor_token", ""), ("actor_token_type", "")];
     let answer = court
-        .gateway
-        .exchange(&[base.as_slice(), &empty].concat())
+        .post("optional", &[base.as_slice(), &empty].concat())
         .await;
     court.opened("neither", &answer).await;
     // By its declared type.
     let typed = [("actor_token", &*actor), ("actor_token_type", JWT)];
     let answer = court
-        .gateway
-        .exchange(&[base.as_slice(), &typed].concat())
+        .post("optional", &[base.as_slice(), &typed].concat())
         .await;
     court.opened("as jwt", &answer).await;
     assert_eq!(court.gateway.last()["asked"]["actor_token_type"], "jwt");
@@ -436,11 +465,9 @@ async fn rule_17_actor_token_and_its_type_come_together() {
 #[tokio::test]
 async fn rule_35_lifetime_ends_with_the_actor_token() {
     let court = Court::start().await;
-    let subject = court.subject(&json!({}));
+    let subject = court.subject("required", &json!({}));
     for (left, lifetime) in [(600, 60), (59, 59), (1, 1)] {
-        let actor = court
-            .agents
-            .token(&claims(json!({ "sub": "bot", "exp": NOW + left })));
+        let actor = court.actor("required", &json!({ "exp": NOW + left }));
         let answer = court.trade("required", &subject, Some(&actor)).await;
         let claims = court.opened("bounded", &answer).await;
         assert_eq!(claims["exp"], NOW + lifetime);
@@ -451,63 +478,56 @@ async fn rule_35_lifetime_ends_with_the_actor_token() {
 #[tokio::test]
 async fn a1_rule_33_a_finished_delegation_stays_one_on_every_further_hop() {
     let court = Court::start().await;
-    let actor = court.agents.token(&claims(json!({ "sub": "bot" })));
-    let subject = court.subject(&json!({ "may_act": { "sub": "bot" } }));
-    let answer = court.trade("named", &subject, Some(&actor)).await;
-    court.opened("the first hop", &answer).await;
-    let first = answer.token();
-    // It is addressed to somebody else than the client that brings it: not a subject here.
-    let answer = court.trade("client", &first, None).await;
-    court.refused("not for rs08", &answer, "invalid_request", "audience_wrong");
-    let own = own_token(
-        &court,
-        &json!({
-            "iss": "https://agents.example.com", "sub": "bot",
-        }),
-    )
-    .await;
-    // Without a word about actors, nothing is let in that somebody acts for.
-    for form in ["silent", "none", "named", "required"] {
-        let answer = court.trade(form, &own, None).await;
+    let actor = court.actor("named", &json!({}));
+    let subject = court.subject("named", &json!({ "may_act": { "sub": "bot" } }));
+    let bot = json!({ "iss": "https://agents.example.com", "sub": "bot" });
+    // A token of our own, addressed to the client that goes with a form.
+    let first = async |form: &str| {
+        let path = format!("next-{form}");
+        let answer = court.trade_at("named", &path, &subject, Some(&actor)).await;
+        let claims = court.opened("the first hop", &answer).await;
+        assert_eq!((&claims["aud"], &claims["act"]), (&json!(form), &bot));
+        answer.token()
+    };
+    // Without a word about actors, nothing is let in that somebody acts for; and dropping the actor token
+    // makes no ordinary token of it.
+    for form in ["silent", "none", "named", "required", "ignored"] {
+        let answer = court.trade(form, &first(form).await, None).await;
         court.refused(form, &answer, "invalid_request", "no_rule_for_actor");
     }
-    let answer = court.trade("client", &own, None).await;
+    let answer = court.trade("client", &first("named").await, None).await;
+    court.refused(
+        "for another client",
+        &answer,
+        "invalid_request",
+        "audience_wrong",
+    );
+    let answer = court.trade("client", &first("client").await, None).await;
     let claims = court.opened("the next hop", &answer).await;
     assert_eq!(
         claims["act"],
-        json!({
-            "iss": "https://as.example.com", "client_id": "rs08",
-            "act": { "iss": "https://agents.example.com", "sub": "bot" },
-        })
+        json!({ "iss": "https://as.example.com", "client_id": "client", "act": bot })
     );
     let granted = court.gateway.last()["granted"].clone();
     assert_eq!(
         granted["act"],
-        json!({ "issuer": "self", "client_id": "rs08", "act": { "issuer": "agents", "sub": "bot" } })
+        json!({ "issuer": "self", "client_id": "client", "act": { "issuer": "agents", "sub": "bot" } })
     );
-}
-
-/// One of our own tokens, addressed to `rs08`, with this `act`.
-async fn own_token(court: &Court, act: &Value) -> String {
-    let snapshot = court.gateway.running.gateway.live.load();
-    let claims = json!({
-        "iss": "https://as.example.com", "sub": "alice", "aud": "rs08", "client_id": "rs08",
-        "iat": NOW - 5, "exp": NOW + 300, "jti": "own", "scope": "api", "act": act,
-    });
-    snapshot
-        .realm
-        .keys
-        .signer()
-        .compact("at+jwt", &claims)
-        .unwrap()
+    let answer = court.trade("dropped", &first("dropped").await, None).await;
+    let claims = court.opened("not written down", &answer).await;
+    assert_eq!(claims["act"], bot);
 }
 
 /// Rule 31: who acted before gives no right; a deny may refuse for it.
 #[tokio::test]
 async fn rule_31_earlier_actors_give_no_rights_but_may_be_refused_for() {
     let court = Court::start().await;
-    let with_chain =
-        |outer: &str| court.subject(&json!({ "act": { "sub": outer, "act": { "sub": "admin" } } }));
+    let with_chain = |outer: &str| {
+        court.subject(
+            "client",
+            &json!({ "act": { "sub": outer, "act": { "sub": "admin" } } }),
+        )
+    };
     for outer in ["a", "admin"] {
         let answer = court.trade("client", &with_chain(outer), None).await;
         court.opened(outer, &answer).await;
@@ -520,35 +540,38 @@ async fn rule_31_earlier_actors_give_no_rights_but_may_be_refused_for() {
 async fn a1_may_act_binds_without_an_actor_token() {
     let court = Court::start().await;
     for (said, lets_in) in [
-        (json!({ "client_id": "rs08" }), true),
-        (json!({ "client_id": "https://frontend.example.com" }), true),
+        (json!({ "client_id": "client" }), true),
         (
-            json!({ "iss": "https://as.example.com", "sub": "rs08" }),
+            json!({ "client_id": "https://client.client.example" }),
             true,
         ),
         (
-            json!({ "iss": "https://as.example.com", "client_id": "rs08", "sub": "rs08" }),
+            json!({ "iss": "https://as.example.com", "sub": "client" }),
+            true,
+        ),
+        (
+            json!({ "iss": "https://as.example.com", "client_id": "client", "sub": "client" }),
             true,
         ),
         // A subject of `idp` that happens to be called like a client of ours.
-        (json!({ "sub": "rs08" }), false),
+        (json!({ "sub": "client" }), false),
         (
-            json!({ "iss": "https://idp.example.com", "sub": "rs08" }),
+            json!({ "iss": "https://idp.example.com", "sub": "client" }),
             false,
         ),
         (
-            json!({ "iss": "https://idp.example.com", "client_id": "rs08" }),
+            json!({ "iss": "https://idp.example.com", "client_id": "client" }),
             false,
         ),
         (
-            json!({ "iss": "https://nobody.example", "sub": "rs08" }),
+            json!({ "iss": "https://nobody.example", "sub": "client" }),
             false,
         ),
-        (json!({ "client_id": "RS08" }), false),
-        (json!({ "client_id": "rs0" }), false),
-        (json!({ "client_id": "rs08", "sub": "alice" }), false),
+        (json!({ "client_id": "CLIENT" }), false),
+        (json!({ "client_id": "clien" }), false),
+        (json!({ "client_id": "client", "sub": "alice" }), false),
     ] {
-        let subject = court.subject(&json!({ "may_act": said }));
+        let subject = court.subject("client", &json!({ "may_act": said }));
         let answer = court.trade("client", &subject, None).await;
         match lets_in {
             true => drop(court.opened(&said.to_string(), &answer).await),
@@ -566,10 +589,11 @@ async fn a1_may_act_binds_without_an_actor_token() {
 #[tokio::test]
 async fn the_record_of_a_delegation_can_be_decided_again() {
     let court = Court::start().await;
-    let subject = court.subject(&json!({ "act": { "sub": "first" }, "may_act": { "sub": "bot" } }));
-    let actor = court
-        .agents
-        .token(&claims(json!({ "sub": "bot", "client_id": "bot-runner" })));
+    let subject = court.subject(
+        "named",
+        &json!({ "act": { "sub": "first" }, "may_act": { "sub": "bot" } }),
+    );
+    let actor = court.actor("named", &json!({ "client_id": "bot-runner" }));
     let answer = court.trade("named", &subject, Some(&actor)).await;
     court.opened("good", &answer).await;
     let record = court.gateway.last();
@@ -594,5 +618,5 @@ async fn the_record_of_a_delegation_can_be_decided_again() {
     assert_eq!(permit.rule().to_string(), "main.named");
     let whole = record.to_string();
     assert!(!whole.contains(&*subject) && !whole.contains(&*actor) && !whole.contains(SECRET));
-    assert!(!whole.contains(&basic("rs08", SECRET)));
+    assert!(!whole.contains(&basic("named", SECRET)));
 }
