@@ -47,6 +47,7 @@
 //! | RFC 7517 §5, RFC 9111 §5.2 | [`keys`] |
 //! | RFC 8414 | `config::root`; §3 of others: `config::issuers`, [`keys`] |
 //! | RFC 8693 §2.1, §2.2, §3 | [`oauth::request`], [`oauth::response`], [`oauth::token_type`] |
+//! | RFC 8693 §4 | [`oauth::claims`], `context::delegation`, [`policy::decide`] |
 //! | RFC 8707 §2, RFC 3986 | [`oauth::target`], [`oauth::uri`] |
 //! | RFC 9068 §2 | `provider::mint` |
 
