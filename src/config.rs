@@ -5,6 +5,7 @@
 
 mod clients;
 mod issuers;
+mod jwks;
 mod keys;
 mod policies;
 mod processors;

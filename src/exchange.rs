@@ -80,7 +80,8 @@ pub async fn exchange(
 ) -> Result<ExchangeResponse, ExchangeError> {
     let grant = grant(incoming)?;
     let request = ExchangeRequest::try_from(incoming)?; // RFC 8693 §2.1
-    let client = realm.clients.authenticate(incoming).inspect_err(|_| {
+    let client = realm.clients.authenticate(incoming, now).await;
+    let client = client.inspect_err(|_| {
         trail.claimed_client = realm.clients.claimed(incoming).cloned();
     })?; // RFC 6749 §2.3
     let client = trail.client(client);
@@ -180,7 +181,7 @@ impl ExchangeError {
         let text = match self {
             Self::Request(error) => error.to_string(),
             Self::Grant => self.to_string(),
-            Self::Client(error) => error.to_string(),
+            Self::Client(error) => error.for_client(),
             Self::Subject(error) => format!("subject_token: {}", error.for_client()),
             Self::Actor(error) => format!("actor_token: {}", error.for_client()),
             Self::Denied(denial) => match (&denial.tell, &denial.reason) {

@@ -50,8 +50,6 @@ pub static UNSUPPORTED: &[Unsupported] = &[
     parameter("authorization_details", ErrorCode::InvalidRequest), // RFC 9396 §2
     parameter("request_context", ErrorCode::InvalidRequest),       // transaction tokens
     parameter("request_details", ErrorCode::InvalidRequest),       // transaction tokens
-    parameter("client_assertion", ErrorCode::InvalidClient),       // RFC 7521 §4.2
-    parameter("client_assertion_type", ErrorCode::InvalidClient),  // RFC 7521 §4.2
     header("dpop", ErrorCode::InvalidRequest),                     // RFC 9449 §5
     header("oauth-client-attestation", ErrorCode::InvalidClient), // attestation-based client authentication
     header("oauth-client-attestation-pop", ErrorCode::InvalidClient),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{BoxFuture, Capabilities, Material, Provider, ProviderError, ProviderFactory};
 use crate::context::Hop;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::jose::{Algorithm, SigningKey, base64url, random};
+use crate::jose::{Algorithm, SigningKeys, base64url, random};
 use crate::oauth::NumericDate;
 use crate::oauth::claims::strings;
 use crate::oauth::id::Issuer;
@@ -88,7 +88,10 @@ const PASSED_ON: &[(&str, &str)] = &[("acr", "subject.acr"), ("amr", "subject.am
 #[derive(Debug)]
 struct Mint {
     issuer: Issuer,
-    key: Arc<SigningKey>,
+    /// Which of them signs is a matter of the time.
+    keys: SigningKeys,
+    /// What was asked for, if anything.
+    algorithm: Option<Algorithm>,
 }
 
 fn build(
@@ -96,35 +99,31 @@ fn build(
     material: &Material<'_>,
     problems: &mut Diagnostics,
 ) -> Option<Arc<dyn Provider>> {
-    let wanted = section.take("alg");
-    let key = match &wanted {
-        None => Arc::clone(material.keys.signer()),
-        Some(node) => {
-            let algorithm: Algorithm = node.parse(problems)?;
-            let Some(key) = material
-                .keys
-                .iter()
-                .find(|key| key.algorithm() == algorithm)
-            else {
-                let message = format!("the realm has no key for {algorithm}");
-                let known: Vec<&str> = material
-                    .keys
-                    .iter()
-                    .map(|key| key.algorithm().as_str())
-                    .collect();
-                problems.push(
-                    Diagnostic::error("E1006", message)
-                        .at(&node.span)
-                        .suggest(algorithm.as_str(), known),
-                );
-                return None;
-            };
-            Arc::clone(key)
+    let mut algorithm = None;
+    if let Some(node) = section.take("alg") {
+        let asked: Algorithm = node.parse(problems)?;
+        let known = || material.keys.iter().map(|key| key.algorithm());
+        // Not one that is only there for the tokens that it signed.
+        if material
+            .keys
+            .signer(Some(asked), NumericDate(i64::MAX))
+            .is_none()
+        {
+            let message = format!("the realm has no key for {asked}");
+            let known: Vec<&str> = known().map(Algorithm::as_str).collect();
+            problems.push(
+                Diagnostic::error("E1006", message)
+                    .at(&node.span)
+                    .suggest(asked.as_str(), known),
+            );
+            return None;
         }
-    };
+        algorithm = Some(asked);
+    }
     Some(Arc::new(Mint {
         issuer: material.issuer.clone(),
-        key,
+        keys: material.keys.clone(),
+        algorithm,
     }))
 }
 
@@ -175,8 +174,10 @@ impl Mint {
         if let Some(may_act) = &allowed.may_act {
             claims.insert("may_act".to_owned(), may_act.claim());
         }
-        let token = self
-            .key
+        let no_key = || ProviderError::Failed("no key signs now".to_owned());
+        let key = self.keys.signer(self.algorithm, context.now);
+        let token = key
+            .ok_or_else(no_key)?
             .compact("at+jwt", &claims)
             .map_err(|error| ProviderError::Failed(error.to_string()))?;
         Ok(IssuedToken {

@@ -1,5 +1,6 @@
 //! Exchanges over HTTP, one file per concern. A test is named after the rule or incident it is about.
 
+mod assertions;
 mod audit;
 mod client_auth;
 mod delegation;

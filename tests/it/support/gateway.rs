@@ -1,5 +1,6 @@
 //! A whole gateway in this process: port 0, a clock that stands still, records in memory.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use cambist::audit::sink::Target;
@@ -72,7 +73,7 @@ pub struct Gateway {
     pub clock: Clock,
     records: Arc<Mutex<Vec<u8>>>,
     /// Its configuration, as long as it runs.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Gateway {
@@ -117,8 +118,13 @@ impl Gateway {
             running,
             clock,
             records,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where its configuration lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Sends bytes to the token listener.
