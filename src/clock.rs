@@ -1,8 +1,8 @@
 //! The time. Everything that needs it takes a [`Clock`], so that tests and `explain` can set it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::oauth::NumericDate;
 
@@ -37,6 +37,19 @@ impl Clock {
         match &self.0 {
             Some(fixed) => NumericDate(fixed.load(Ordering::SeqCst)),
             None => NumericDate(i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// A time that only grows, from no particular beginning: for ages and waits, which a machine whose
+    /// clock is set must not stretch. A fixed clock's grows as it is set.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Some(fixed) => {
+                Duration::from_secs(u64::try_from(fixed.load(Ordering::SeqCst)).unwrap_or(0))
+            }
+            None => BEGINNING.elapsed(),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod spelling;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use issuers::presets::{PRESETS, Preset};
 pub use policies::MANIFEST;
 pub use source::Sources;
 

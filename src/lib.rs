@@ -18,7 +18,7 @@
 //! 5  audit   server   admin   reload   run   demo   cli    the edges: sockets, files changing, commands
 //! 4  exchange   config                                     the two straight lines
 //! 3  snapshot                                              what the two lines share
-//! 2  store   services   token   client   provider          the open sets
+//! 2  store   services   keys   token   client   provider  the open sets
 //! 1  clock   swap   metrics   net   section   jose   policy  one pure engine and small tools
 //! 0  oauth   proof   diagnostic   context                  the vocabulary
 //! ```
@@ -28,8 +28,8 @@
 //! **Invariant:** each of these is an absence that one can grep for; the same test does.
 //! - `policy` knows no provider, no network, no clock and no YAML. Time reaches it as `context.now`.
 //! - Only `section` knows `serde_yaml`, only `swap` knows `arc_swap`, only `reload` knows `notify`, only
-//!   `metrics` knows `prometheus`, only `policy::syntax` knows `pest`, only `jose` knows `jsonwebtoken`;
-//!   only `server`, `admin`, `demo` and `net` know `hyper`.
+//!   `metrics` knows `prometheus`, only `policy::syntax` knows `pest`, only `jose` knows `jsonwebtoken`,
+//!   only `net` knows `rustls`; only `server`, `admin`, `demo` and `net` know `hyper`.
 //! - `Verified::assertion` is called in a handful of files: `rg '::assertion\('` is the security
 //!   review's table of contents.
 //! - A policy cannot name a raw token: `RawToken` has no entry in `ATTRIBUTES`.
@@ -45,8 +45,10 @@
 //! | RFC 7519 §4, RFC 9068 §4 | `token::party`, `token::jwt` |
 //! | RFC 7521 §4.2, RFC 7523 §2.2, §3 | `client::private_key_jwt`, [`store`] |
 //! | RFC 7662 | `token::introspect` |
-//! | RFC 8414 | `config::root` |
+//! | RFC 7517 §5, RFC 9111 §5.2 | [`keys`] |
+//! | RFC 8414 | `config::root`; §3 of others: `config::issuers`, [`keys`] |
 //! | RFC 8693 §2.1, §2.2, §3 | [`oauth::request`], [`oauth::response`], [`oauth::token_type`] |
+//! | RFC 8693 §4 | [`oauth::claims`], `context::delegation`, [`policy::decide`] |
 //! | RFC 8707 §2, RFC 3986 | [`oauth::target`], [`oauth::uri`] |
 //! | RFC 9068 §2 | `provider::mint` |
 
@@ -78,6 +80,8 @@ pub mod policy;
 pub mod store;
 
 pub mod services;
+
+pub mod keys;
 
 pub mod token;
 

@@ -63,6 +63,21 @@ const CONNECTIONS: Metric = Metric {
     labels: &["result"],
     help: "Connections to the token listener, accepted and turned away.",
 };
+const JWKS_FETCHES: Metric = Metric {
+    name: "cambist_jwks_fetches_total",
+    labels: &["issuer", "result"],
+    help: "Looks at the published keys of an issuer, by result; `fetched` and `unchanged` are good.",
+};
+const JWKS_KEYS: Metric = Metric {
+    name: "cambist_jwks_keys",
+    labels: &["issuer", "state"],
+    help: "Keys of an issuer that can be used now, and those in its set that are not used.",
+};
+const JWKS_AGE: Metric = Metric {
+    name: "cambist_jwks_age_seconds",
+    labels: &["issuer"],
+    help: "How long ago the keys of an issuer were last found to be current.",
+};
 const REPLAY_REFUSED: Metric = Metric {
     name: "cambist_replay_refused_total",
     labels: &["reason"],
@@ -90,6 +105,9 @@ pub static METRICS: &[&Metric] = &[
     &POLICY,
     &AUDIT,
     &CONNECTIONS,
+    &JWKS_FETCHES,
+    &JWKS_KEYS,
+    &JWKS_AGE,
     &REPLAY_REFUSED,
     &REPLAY_ENTRIES,
     &BUILD,
@@ -108,6 +126,9 @@ pub struct Metrics {
     policy: GaugeVec,
     audit: IntCounterVec,
     connections: IntCounterVec,
+    jwks_fetches: IntCounterVec,
+    jwks_keys: GaugeVec,
+    jwks_age: GaugeVec,
     replay_refused: IntCounterVec,
     replay_entries: GaugeVec,
 }
@@ -155,6 +176,9 @@ impl Metrics {
             policy: gauge(&POLICY)?,
             audit: counter(&AUDIT)?,
             connections: counter(&CONNECTIONS)?,
+            jwks_fetches: counter(&JWKS_FETCHES)?,
+            jwks_keys: gauge(&JWKS_KEYS)?,
+            jwks_age: gauge(&JWKS_AGE)?,
             replay_refused: counter(&REPLAY_REFUSED)?,
             replay_entries: gauge(&REPLAY_ENTRIES)?,
             registry: registry.clone(),
@@ -234,6 +258,33 @@ impl Metrics {
         self.connections.with_label_values(&[result]).inc();
     }
 
+    /// One look at the published keys of a configured party.
+    pub fn jwks_fetch(&self, owner: &str, result: &'static str) {
+        self.jwks_fetches.with_label_values(&[owner, result]).inc();
+    }
+
+    /// How it stands with the keys of a configured party; `age` in seconds, where there ever were any.
+    pub fn jwks_state(&self, owner: &str, usable: usize, skipped: usize, age: Option<f64>) {
+        for (state, count) in [("usable", usable), ("skipped", skipped)] {
+            #[expect(clippy::cast_precision_loss, reason = "a count of keys")]
+            self.jwks_keys
+                .with_label_values(&[owner, state])
+                .set(count as f64);
+        }
+        if let Some(age) = age {
+            self.jwks_age.with_label_values(&[owner]).set(age);
+        }
+    }
+
+    /// The party is not configured any more.
+    pub fn jwks_forget(&self, owner: &str) {
+        // What is not there need not go.
+        let _ = self.jwks_age.remove_label_values(&[owner]);
+        for state in ["usable", "skipped"] {
+            let _ = self.jwks_keys.remove_label_values(&[owner, state]);
+        }
+    }
+
     /// One identifier for one use that was refused.
     pub fn replay_refused(&self, reason: &'static str) {
         self.replay_refused.with_label_values(&[reason]).inc();
@@ -272,6 +323,8 @@ mod tests {
         metrics.policy(1, 2);
         metrics.audit_failure("busy");
         metrics.connection("accepted");
+        metrics.jwks_fetch("idp", "fetched");
+        metrics.jwks_state("idp", 1, 0, Some(1.0));
         let text = metrics.scrape();
         for metric in METRICS {
             assert!(

@@ -1,11 +1,13 @@
 //! The one outbound HTTP client: key sets, introspection, upstream exchanges.
 //!
-//! Owns the connections, the TLS trust (Mozilla's roots), and the bounds on every answer. Knows
-//! nothing of what is sent or what an answer means: a redirect, too, is just an answer, and is never
-//! followed. No error holds a body, a token or a credential.
+//! Owns the connections, the TLS trust (Mozilla's roots and a private one), the addresses that may be
+//! connected to, and the bounds on every answer. Knows nothing of what is sent or what an answer means: a
+//! redirect, too, is just an answer, and is never followed. No error holds a body, a token or a credential.
+
+mod guard;
 
 use std::error::Error as StdError;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 use std::{fmt, io};
@@ -14,17 +16,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_NONE_MATCH, USER_AGENT,
+};
 use hyper::{Method, Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::oauth::secret::Secret;
 use crate::oauth::uri::{Uri, UriError};
+use guard::{Guard, Refused};
 
 /// Shorter than the idle time of common servers and balancers, so that they rarely close first.
 const IDLE: Duration = Duration::from_secs(20);
@@ -34,25 +44,75 @@ const CONNECT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 64 * 1024;
 const AGENT: &str = concat!("cambist/", env!("CARGO_PKG_VERSION"));
 
+/// Whom the client trusts, and where it may go, besides what holds for everybody.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Outbound {
+    /// Private roots, in addition to Mozilla's, in DER.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Addresses that may be connected to although they are of a kind that is refused otherwise.
+    pub allow: Vec<IpNet>,
+}
+
+impl Outbound {
+    /// Reads the certificates of a PEM file; there is at least one, and each can be a root.
+    ///
+    /// # Errors
+    /// Says in words that follow the file's name what is wrong with it.
+    pub fn roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+        let mut roots = Vec::new();
+        for found in CertificateDer::pem_slice_iter(pem) {
+            roots.push(found.map_err(|_| "is not PEM".to_owned())?);
+        }
+        if roots.is_empty() {
+            return Err("has no certificate (`BEGIN CERTIFICATE`)".to_owned());
+        }
+        for root in &roots {
+            RootCertStore::empty()
+                .add(root.clone())
+                .map_err(|error| format!("has a certificate that is no root: {}", brief(&error)))?;
+        }
+        Ok(roots)
+    }
+}
+
 /// The client. Clones share their connections.
 #[derive(Clone)]
 pub struct Net {
-    client: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: legacy::Client<HttpsConnector<HttpConnector<Guard>>, Full<Bytes>>,
+    outbound: Outbound,
 }
 
 impl Net {
-    /// A client without connections.
+    /// A client without connections, private roots or exceptions.
     ///
     /// # Errors
     /// Fails where TLS cannot be set up.
     pub fn new() -> Result<Self, NetError> {
-        let mut tcp = HttpConnector::new();
+        Self::with(Outbound::default())
+    }
+
+    /// A client without connections.
+    ///
+    /// # Errors
+    /// Fails where TLS cannot be set up, or a root cannot be one.
+    pub fn with(outbound: Outbound) -> Result<Self, NetError> {
+        // The name is resolved once, and what was checked is what is connected to.
+        let mut tcp = HttpConnector::new_with_resolver(Guard::new(&outbound.allow));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        for root in &outbound.roots {
+            roots
+                .add(root.clone())
+                .map_err(|error| NetError::Tls(brief(&error)))?;
+        }
         // The provider is the only one compiled in: aws-lc-rs.
+        let tls = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -62,7 +122,30 @@ impl Net {
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .http1_max_buf_size(BUFFER)
             .build(connector);
-        Ok(Self { client })
+        Ok(Self { client, outbound })
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// Whether it would refuse to connect there, as far as the URL itself tells: an address of a kind
+    /// that is never connected to. What a name resolves to is seen at every connection.
+    #[must_use]
+    pub fn refuses(&self, endpoint: &Endpoint) -> bool {
+        endpoint.literal().is_some_and(|address| {
+            // Loopback was allowed, or not, when the endpoint was made.
+            !address.is_loopback() && guard::refused(address, &self.outbound.allow)
+        })
+    }
+
+    fn admit(&self, endpoint: &Endpoint) -> Result<(), NetError> {
+        match self.refuses(endpoint) {
+            true => Err(NetError::Forbidden),
+            false => Ok(()),
+        }
     }
 
     /// Posts a form. `authorization` is the whole value of that header; `body` is
@@ -78,6 +161,7 @@ impl Net {
         accept: &str,
         limits: &Limits,
     ) -> Result<Answer, NetError> {
+        self.admit(endpoint)?;
         let mut request = request(
             Method::POST,
             endpoint,
@@ -97,7 +181,7 @@ impl Net {
         .await
     }
 
-    /// Gets a document. Asks once more where a connection died before an answer began, which is how
+    /// Gets a document; with `etag`, only if it has changed since (RFC 9110 §13.1.2). Asks once more where a connection died before an answer began, which is how
     /// an idle connection ends that the other side has given up.
     ///
     /// # Errors
@@ -106,9 +190,15 @@ impl Net {
         &self,
         endpoint: &Endpoint,
         accept: &str,
+        etag: Option<&str>,
         limits: &Limits,
     ) -> Result<Answer, NetError> {
-        let once = request(Method::GET, endpoint, accept, Bytes::new())?;
+        self.admit(endpoint)?;
+        let mut once = request(Method::GET, endpoint, accept, Bytes::new())?;
+        if let Some(etag) = etag {
+            let value = HeaderValue::from_str(etag).map_err(|_| NetError::Unsendable)?;
+            once.headers_mut().insert(IF_NONE_MATCH, value);
+        }
         let again = once.clone();
         within(limits, async {
             let response = match self.send(once).await {
@@ -157,21 +247,38 @@ impl Endpoint {
         }
     }
 
-    fn is_local(&self) -> bool {
-        let host = self.0.host().unwrap_or_default();
-        let literal = host
+    /// An endpoint that another party named in an answer: `https` only, and on this machine only where
+    /// the one who was asked is on this machine too.
+    ///
+    /// # Errors
+    /// Refuses everything else.
+    pub fn named_by(uri: &Uri, asked: &Self) -> Result<Self, EndpointError> {
+        let endpoint = Self::try_from(uri)?;
+        if endpoint.is_local() && !asked.is_local() {
+            Err(EndpointError::Local)
+        } else {
+            Ok(endpoint)
+        }
+    }
+
+    /// Whether it is spelled as this machine: `localhost` or a loopback address.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self.literal() {
+            Some(address) => address.is_loopback(),
+            None => self.0.host() == Some(guard::LOCALHOST),
+        }
+    }
+
+    /// The address, where the URL has one for a host.
+    fn literal(&self) -> Option<IpAddr> {
+        let host = self.0.host()?;
+        match host
             .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        match literal {
-            Some(v6) => v6
-                .parse()
-                .is_ok_and(|address: Ipv6Addr| address.is_loopback()),
-            None => {
-                host == "localhost"
-                    || host
-                        .parse()
-                        .is_ok_and(|address: Ipv4Addr| address.is_loopback())
-            }
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            Some(v6) => v6.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+            None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
         }
     }
 }
@@ -217,6 +324,9 @@ pub enum EndpointError {
         "is plain http to another machine, where anybody on the way can read and change it; use https"
     )]
     PlainHttp,
+    /// This machine, named by another.
+    #[error("is on this machine, and was named by another one")]
+    Local,
 }
 
 /// How long and how much.
@@ -235,6 +345,10 @@ pub struct Answer {
     pub status: u16,
     /// The `Content-Type` header as it was sent.
     pub content_type: Option<String>,
+    /// The `ETag` header as it was sent (RFC 9110 §8.8.3).
+    pub etag: Option<String>,
+    /// The `Cache-Control` header as it was sent (RFC 9111 §5.2.2).
+    pub cache_control: Option<String>,
     /// The whole body. May hold tokens.
     pub body: Vec<u8>,
 }
@@ -279,6 +393,9 @@ pub enum NetError {
     /// A header would hold a character that no header may hold.
     #[error("the request has a header that cannot be sent")]
     Unsendable,
+    /// The address is one that is never connected to: link-local, this machine by another name, and so on.
+    #[error("the address is not one that may be connected to")]
+    Forbidden,
 }
 
 impl NetError {
@@ -295,6 +412,7 @@ impl NetError {
             Self::Truncated => "truncated",
             Self::Protocol => "protocol",
             Self::Unsendable => "unsendable",
+            Self::Forbidden => "address_forbidden",
         }
     }
 }
@@ -363,11 +481,12 @@ async fn within(
 /// Reads the body. A connection whose body is not read to its end is closed, not used again.
 async fn answer(response: Response<Incoming>, max_body: usize) -> Result<Answer, NetError> {
     let status = response.status().as_u16();
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let header = |name: HeaderName| {
+        let value = response.headers().get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    let (content_type, etag, cache_control) =
+        (header(CONTENT_TYPE), header(ETAG), header(CACHE_CONTROL));
     let mut incoming = response.into_body();
     if incoming.size_hint().lower() > u64::try_from(max_body).unwrap_or(u64::MAX) {
         return Err(NetError::TooLarge);
@@ -392,6 +511,8 @@ async fn answer(response: Response<Incoming>, max_body: usize) -> Result<Answer,
     Ok(Answer {
         status,
         content_type,
+        etag,
+        cache_control,
         body,
     })
 }
@@ -415,6 +536,9 @@ fn unconnected(error: &legacy::Error) -> NetError {
     let mut cause = error.source();
     while let Some(current) = cause {
         if let Some(error) = current.downcast_ref::<io::Error>() {
+            if error.get_ref().is_some_and(|inner| inner.is::<Refused>()) {
+                return NetError::Forbidden;
+            }
             let handshake = error
                 .get_ref()
                 .and_then(|inner| inner.downcast_ref::<io::Error>());
@@ -531,7 +655,7 @@ mod tests {
     async fn get(endpoint: &Endpoint, limits: &Limits) -> Result<Answer, NetError> {
         Net::new()
             .unwrap()
-            .get(endpoint, "application/json", limits)
+            .get(endpoint, "application/json", None, limits)
             .await
     }
 
@@ -763,6 +887,68 @@ mod tests {
         let error = get(&https, &LIMITS).await.unwrap_err();
         assert!(matches!(error, NetError::Tls(_)), "{error:?}");
         assert_eq!(error.reason(), "tls");
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_never_connected_to() {
+        for refused in [
+            "https://169.254.169.254/latest",
+            "https://[fe80::1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://0.0.0.0/",
+            "https://224.0.0.1/",
+            "https://255.255.255.255/",
+        ] {
+            let endpoint = refused.parse().unwrap();
+            assert_eq!(
+                get(&endpoint, &LIMITS).await.unwrap_err(),
+                NetError::Forbidden,
+                "{refused}"
+            );
+        }
+        let link: Endpoint = "https://169.254.169.254/".parse().unwrap();
+        let allow = vec!["169.254.0.0/16".parse().unwrap()];
+        let net = Net::with(Outbound {
+            allow,
+            ..Outbound::default()
+        })
+        .unwrap();
+        assert!(!net.refuses(&link) && Net::new().unwrap().refuses(&link));
+    }
+
+    #[tokio::test]
+    async fn what_a_document_names_is_not_on_this_machine_unless_the_document_is() {
+        let (here, _) = fixed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        let elsewhere: Endpoint = "https://idp.example.com/".parse().unwrap();
+        for local in [
+            "http://127.0.0.1/x",
+            "https://localhost/x",
+            "https://[::1]/x",
+        ] {
+            let uri: Uri = local.parse().unwrap();
+            assert_eq!(
+                Endpoint::named_by(&uri, &elsewhere),
+                Err(EndpointError::Local),
+                "{local}"
+            );
+            assert!(Endpoint::named_by(&uri, &here).is_ok());
+        }
+        let plain = "http://idp.example.com/x".parse().unwrap();
+        assert_eq!(
+            Endpoint::named_by(&plain, &here),
+            Err(EndpointError::PlainHttp)
+        );
+        // What is spelled `localhost` may be this machine; no other name may.
+        let port = here.0.port_u16().unwrap();
+        let named = format!("http://localhost:{port}/").parse().unwrap();
+        assert_eq!(get(&named, &LIMITS).await.unwrap().body, b"ok");
+    }
+
+    #[test]
+    fn roots_are_read_or_refused() {
+        assert!(Outbound::roots(b"").is_err());
+        let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(Outbound::roots(broken).unwrap_err().contains("no root"));
     }
 
     #[test]

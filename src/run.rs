@@ -19,7 +19,7 @@ use crate::reload::{self, ReloadOutcome};
 use crate::server::Gateway;
 use crate::services::Services;
 use crate::snapshot::Live;
-use crate::{admin, server};
+use crate::{admin, keys, server};
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,10 @@ impl Running {
             Arc::clone(&gateway),
             stopped,
         ))];
+        let line = Arc::clone(&gateway);
+        others.push(tokio::spawn(keys::keep(move || {
+            line.live.load().realm.issuers.remotes().cloned().collect()
+        })));
         if let Some(settle) = options.settle {
             let dir: PathBuf = dir.to_owned();
             others.push(tokio::spawn(reload::run(

@@ -474,6 +474,12 @@ impl Section {
         }
     }
 
+    /// Whether a key is here, whatever its value.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| &*key.name == name)
+    }
+
     /// Adds the entries of `defaults` whose keys are not here.
     pub fn inherit(&mut self, defaults: &Self) {
         for (key, node) in &defaults.entries {

@@ -10,9 +10,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::exchange::GRANTS;
 use crate::oauth::id::Issuer;
 use crate::oauth::target::{Audience, RegisteredResource, ResourceRegistry};
+use crate::oauth::token_type::TokenType;
 use crate::oauth::uri::Uri;
 use crate::policy::facts;
-use crate::policy::schema::Schema;
+use crate::policy::schema::{ProcessorSchema, Schema};
 use crate::provider::Material;
 use crate::section::Section;
 use crate::services::Services;
@@ -99,7 +100,18 @@ fn realm(
     let limits = replay(root, problems);
     let clients = ClientSet::new(clients, Arc::clone(&services.single_use), limits);
     let (id, uri) = issuer.unzip();
-    let issuers = issuers::issuers(root, id.as_ref(), keys, sources, services, problems);
+    let known: Vec<_> = current
+        .iter()
+        .flat_map(|current| current.realm.issuers.remotes().cloned())
+        .collect();
+    let issuers = issuers::issuers(
+        root,
+        id.as_ref().zip(keys),
+        sources,
+        services,
+        &known,
+        problems,
+    );
     let material = id.as_ref().zip(keys).map(|(issuer, keys)| Material {
         services,
         issuer,
@@ -109,8 +121,13 @@ fn realm(
     // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
     let sound = problems.counts().0 == before;
     let files = policies::files(root, sources, problems);
+    let own_types: Vec<TokenType> = issuers
+        .iter()
+        .flat_map(|(_, schemas)| schemas.iter().flat_map(|schema| &schema.token_types))
+        .filter(|token_type| matches!(token_type, TokenType::Other(_)))
+        .cloned()
+        .collect();
     let schema = Schema {
-        capabilities: Vec::new(),
         issuers: issuers
             .as_ref()
             .map(|(_, schemas)| schemas.clone())
@@ -121,7 +138,7 @@ fn realm(
         grant_types: GRANTS.iter().map(|grant| grant.name).collect(),
         processors: processors
             .iter()
-            .map(|(id, p)| (Arc::from(id.as_str()), p.schema.clone()))
+            .map(|(id, p)| (Arc::from(id.as_str()), taking(&p.schema, &own_types)))
             .collect(),
         resources,
     };
@@ -164,6 +181,15 @@ fn realm(
         issuer,
         redact: redact.into_iter().map(|(path, _)| path).collect(),
     })
+}
+
+/// A type of the realm's own is verified as a `jwt` is, and goes wherever a `jwt` goes.
+fn taking(processor: &ProcessorSchema, own_types: &[TokenType]) -> ProcessorSchema {
+    let mut processor = processor.clone();
+    if processor.accepts.contains(&TokenType::Jwt) {
+        processor.accepts.extend_from_slice(own_types);
+    }
+    processor
 }
 
 fn own_issuer(root: &mut Section, problems: &mut Diagnostics) -> Option<(Issuer, Uri)> {

@@ -99,6 +99,16 @@ impl KeySet {
         &self.keys
     }
 
+    /// Whether a later edition of the set might have a key for this token: it names a `kid` that is not
+    /// here, or names none and cannot be told whose it is. Says nothing about the token's signature.
+    #[must_use]
+    pub fn lacks(&self, header: &Header) -> bool {
+        match self.select(header) {
+            Ok(_) => false,
+            Err(error) => error == JwsError::KidUnknown || header.kid.is_none(),
+        }
+    }
+
     /// The one key for a token: with a `kid`, the key of that `kid` and that algorithm; without,
     /// the only key of that algorithm. No key is ever tried in hope.
     pub(super) fn select(&self, header: &Header) -> Result<&PublicKey, JwsError> {

@@ -1,13 +1,14 @@
 //! `mint`: a JWT access token of our own (RFC 9068), signed with one of the realm's keys.
 //!
-//! No claim of the subject token is copied but the subject itself and what a rule's `claims:` names:
-//! everything else stays where it was.
+//! No claim of the subject token is copied but the subject itself, who acted for it, and what a rule's
+//! `claims:` names: everything else stays where it was.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::{BoxFuture, Capabilities, Material, Provider, ProviderError, ProviderFactory};
+use crate::context::Hop;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::jose::{Algorithm, SigningKeys, base64url, random};
 use crate::oauth::NumericDate;
@@ -27,9 +28,15 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
     doc: "makes a JWT access token of this realm's own (RFC 9068)",
     example: "{ provider: mint, lifetime: 5m, max_lifetime: 30m }",
     capabilities: Capabilities {
-        accepts: &[TokenType::AccessToken, TokenType::Jwt],
+        accepts: &[
+            TokenType::AccessToken,
+            TokenType::Jwt,
+            TokenType::IdToken,
+            TokenType::RefreshToken,
+        ],
         issues: &[TokenType::AccessToken],
         carries_scope: true,
+        carries_act: true,
     },
     parameters: &[
         ParameterSchema {
@@ -130,7 +137,8 @@ impl Provider for Mint {
 }
 
 impl Mint {
-    /// RFC 9068 §2.2: `iss`, `exp`, `aud`, `sub`, `client_id`, `iat`, `jti`, and `scope`.
+    /// RFC 9068 §2.2: `iss`, `exp`, `aud`, `sub`, `client_id`, `iat`, `jti`, and `scope`; RFC 8693 §4: `act`,
+    /// `may_act`.
     fn mint(&self, permit: &Permit<'_>) -> Result<IssuedToken, ProviderError> {
         let allowed = permit.allowance();
         let context = permit.context();
@@ -159,6 +167,12 @@ impl Mint {
         claims.insert("jti".to_owned(), jti.clone().into());
         if !allowed.scope.is_empty() {
             claims.insert("scope".to_owned(), allowed.scope.to_string().into());
+        }
+        if let Some(act) = Hop::act_claim(&allowed.act) {
+            claims.insert("act".to_owned(), act);
+        }
+        if let Some(may_act) = &allowed.may_act {
+            claims.insert("may_act".to_owned(), may_act.claim());
         }
         let no_key = || ProviderError::Failed("no key signs now".to_owned());
         let key = self.keys.signer(self.algorithm, context.now);
@@ -196,6 +210,7 @@ fn facts(claims: &Map<String, Value>) -> Facts {
             .and_then(|sub| sub.parse().ok())
             .map_or(Fact::Unknown, Fact::Signed),
         act: signed(claims.get("act").cloned()),
+        may_act: signed(claims.get("may_act").cloned()),
         confirmation: signed(claims.get("cnf").cloned()),
     }
 }

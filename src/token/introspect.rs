@@ -1,11 +1,11 @@
 //! Opaque tokens, by asking their issuer (RFC 7662).
 
+use super::kind::Said;
 use super::party::{Source, party};
-use super::{Expectation, TokenError, TrustedIssuer};
-use crate::context::Party;
+use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
+use crate::context::{MAX_DEPTH, Party};
 use crate::jose::parse_object;
 use crate::net::{Endpoint, Limits, Net, form_encode};
-use crate::oauth::NumericDate;
 use crate::oauth::claims::Claims;
 use crate::oauth::secret::{RawToken, Secret};
 use crate::proof::Verified;
@@ -17,29 +17,56 @@ pub struct Introspection {
     pub net: Net,
     /// Where.
     pub endpoint: Endpoint,
-    /// The `Authorization` header.
-    pub authorization: Option<Secret>,
+    /// How we say who we are.
+    pub credentials: Credentials,
     /// How long and how much.
     pub limits: Limits,
 }
 
+/// How we authenticate to an introspection endpoint (RFC 7662 §2.1, RFC 6749 §2.3.1).
+#[derive(Debug)]
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// `client_secret_basic`: the whole `Authorization` header.
+    Basic(Secret),
+    /// `client_secret_post`: in the form.
+    Post {
+        /// `client_id`.
+        client_id: String,
+        /// `client_secret`.
+        secret: Secret,
+    },
+}
+
 impl Introspection {
-    /// Asks, and checks the answer as strictly as a token. `end` is the token's own, where it has one.
+    /// Asks, and checks the answer as strictly as a token. `said` is what the token says of itself, where
+    /// it says anything.
     pub(super) async fn verify(
         &self,
         issuer: &TrustedIssuer,
+        accepted: &AcceptedType,
         token: &RawToken,
-        end: Option<NumericDate>,
+        said: Option<Said>,
         expectation: &Expectation<'_>,
     ) -> Result<Verified<Party>, TokenError> {
-        issuer.accepted(expectation.token_type)?;
         let hint = expectation.token_type.name();
-        let body = form_encode([("token", token.expose()), ("token_type_hint", hint)]);
+        let mut form = vec![("token", token.expose()), ("token_type_hint", hint)];
+        let authorization = match &self.credentials {
+            Credentials::None => None,
+            Credentials::Basic(header) => Some(header),
+            Credentials::Post { client_id, secret } => {
+                form.push(("client_id", client_id));
+                form.push(("client_secret", secret.expose()));
+                None
+            }
+        };
+        let body = form_encode(form);
         let answer = self
             .net
             .post_form(
                 &self.endpoint,
-                self.authorization.as_ref(),
+                authorization,
                 body,
                 "application/json",
                 &self.limits,
@@ -85,8 +112,25 @@ impl Introspection {
         {
             return Err(TokenError::NotBearer);
         }
-        let mut party = party(issuer, &claims, Source::Introspection, expectation)?;
-        party.expires_at = end.map_or(party.expires_at, |end| end.min(party.expires_at));
+        let mut party = party(
+            issuer,
+            accepted,
+            &claims,
+            Source::Introspection,
+            expectation,
+        )?;
+        if let Some(said) = said {
+            // An answer that leaves these out would make an ordinary token of one that is not.
+            if !said.actors.is_empty() && said.actors != claims.actors(MAX_DEPTH)? {
+                return Err(TokenError::Lost("act"));
+            }
+            if said.may_act.is_some() && said.may_act != claims.may_act()? {
+                return Err(TokenError::Lost("may_act"));
+            }
+            party.expires_at = said
+                .end
+                .map_or(party.expires_at, |end| end.min(party.expires_at));
+        }
         // Vouched for by: the issuer's own answer about this very token, and every check of `party`.
         Ok(Verified::assertion(party))
     }

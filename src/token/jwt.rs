@@ -2,10 +2,10 @@
 
 use super::kind;
 use super::party::{Source, party};
-use super::{Expectation, TokenError, TrustedIssuer};
+use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
 use crate::context::Party;
-use crate::jose::{Compact, KeySet};
-use crate::oauth::NumericDate;
+use crate::jose::Compact;
+use crate::keys::KeySource;
 use crate::oauth::claims::Claims;
 use crate::proof::Verified;
 
@@ -13,18 +13,20 @@ use crate::proof::Verified;
 const ACCESS: &str = "at+jwt";
 
 /// Verifies signature, `typ` and claims.
-pub(super) fn verify(
+pub(super) async fn verify(
     issuer: &TrustedIssuer,
+    accepted: &AcceptedType,
     token: Compact<'_>,
-    keys: &KeySet,
+    keys: &KeySource,
     expectation: &Expectation<'_>,
 ) -> Result<Verified<Party>, TokenError> {
-    let typ = check_typ(issuer, &token, expectation)?;
-    let claims = Claims::new(token.verify(keys)?);
+    let typ = check_typ(accepted, &token)?;
+    let keys = keys.find(token.header()).await?;
+    let claims = Claims::new(token.verify(&keys)?);
     if claims.string("iss")? != Some(issuer.id.as_str()) {
         return Err(TokenError::UnknownIssuer);
     }
-    let party = party(issuer, &claims, source(&typ), expectation)?;
+    let party = party(issuer, accepted, &claims, source(&typ), expectation)?;
     // Vouched for by: the issuer's own key over these claims, and every check of `party`.
     Ok(Verified::assertion(party))
 }
@@ -37,8 +39,8 @@ fn source(typ: &str) -> Source {
     }
 }
 
-/// Kinds of JWT that are no access tokens, by `typ`.
-const OTHER_KINDS: [&str; 8] = [
+/// Kinds of JWT that are never subject tokens, by `typ`, whatever is configured.
+pub const OTHER_KINDS: [&str; 8] = [
     "logout+jwt",
     "secevent+jwt",
     "dpop+jwt",
@@ -49,35 +51,23 @@ const OTHER_KINDS: [&str; 8] = [
     "txntoken+jwt",
 ];
 
-/// What a JWT says of itself must allow it, where its issuer's answer vouches for it. Gives its own end,
-/// where it has one.
+/// What a JWT says of itself must allow it, where its issuer's answer vouches for it.
 pub(super) fn check_unverified(
     token: &Compact<'_>,
     expectation: &Expectation<'_>,
-) -> Result<Option<NumericDate>, TokenError> {
+) -> Result<kind::Said, TokenError> {
     let typ = token.header().normalized_typ().unwrap_or_default();
     if OTHER_KINDS.contains(&typ.as_str()) {
         return Err(TokenError::WrongTyp);
     }
     let claims = Claims::new(token.peek_claims_unverified()?.clone());
-    kind::check(&claims, typ == ACCESS)?;
-    let end = claims.date("exp")?;
-    match end {
-        Some(end) if end <= expectation.now => Err(TokenError::Expired),
-        end => Ok(end),
-    }
+    kind::check_unverified(&claims, typ == ACCESS, expectation)
 }
 
-/// The declared type must be one that the issuer gives, and `typ` one that goes with it (RFC 8725 §3.11).
-/// Gives `typ`, normalised.
-fn check_typ(
-    issuer: &TrustedIssuer,
-    token: &Compact<'_>,
-    expectation: &Expectation<'_>,
-) -> Result<String, TokenError> {
-    let accepted = issuer.accepted(expectation.token_type)?;
+/// `typ` must be one that goes with the declared type (RFC 8725 §3.11). Gives it, normalised.
+fn check_typ(accepted: &AcceptedType, token: &Compact<'_>) -> Result<String, TokenError> {
     let typ = token.header().normalized_typ().unwrap_or_default();
-    if accepted.typ.contains(&typ) {
+    if accepted.typ.contains(&typ) && !OTHER_KINDS.contains(&typ.as_str()) {
         Ok(typ)
     } else {
         Err(TokenError::WrongTyp)

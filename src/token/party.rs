@@ -1,11 +1,12 @@
 //! Claims → party: the rules that hold however a token was verified (RFC 7519 §4.1, RFC 8725 §3).
 
 use super::kind;
-use super::{AudienceRule, Expectation, TokenError, TrustedIssuer};
-use crate::context::{Attributes, Party};
+use super::{AcceptedType, AudienceRule, Expectation, TokenError, TrustedIssuer};
+use crate::context::{Attributes, Hop, MAX_DEPTH, MayAct, Party};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::{ClaimError, ClaimType, Claims, strings};
+use crate::oauth::claims::{ClaimError, ClaimType, ClaimValue, Claims, Identity, strings};
 use crate::oauth::scope::Scopes;
+use crate::oauth::token_type::TokenType;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub(super) enum Source {
 /// Checks the claims of a verified token and reads the party from them.
 pub(super) fn party(
     issuer: &TrustedIssuer,
+    accepted: &AcceptedType,
     claims: &Claims,
     source: Source,
     expectation: &Expectation<'_>,
@@ -33,7 +35,12 @@ pub(super) fn party(
         // Another `token_type` than Bearer was refused before.
         Source::Introspection => claims.has("token_type"),
     };
-    kind::check(claims, says_access)?;
+    kind::check(
+        claims,
+        says_access,
+        expectation.token_type,
+        expectation.role,
+    )?;
     let now = expectation.now;
     let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
         (Some(at), _, _) => at,
@@ -50,18 +57,30 @@ pub(super) fn party(
     // Some endpoints write an empty list for "we do not say".
     let unsaid = source == Source::Introspection && is_empty_list(claims, "aud");
     let audience = if unsaid { None } else { claims.strings("aud")? };
-    match (&audience, source) {
-        (None, Source::Jwt | Source::AccessJwt) => return Err(missing("aud")),
-        (Some(audience), _) if !addressed(&issuer.audience, audience, expectation) => {
+    let client_id = client(issuer, claims)?;
+    let rule = &accepted.audience;
+    match (&audience, source, rule) {
+        // A refresh token is for its issuer; whom it was issued to is who may bring it (RFC 6749 §6).
+        (_, _, AudienceRule::Client) if accepted.token_type == TokenType::RefreshToken => {
+            if !client_id.is_some_and(|id| expectation.client_names.contains(id)) {
+                return Err(TokenError::WrongAudience);
+            }
+        }
+        (None, Source::Jwt | Source::AccessJwt, _) => return Err(missing("aud")),
+        (Some(audience), _, _) if !addressed(rule, audience, expectation) => {
             return Err(TokenError::WrongAudience);
         }
-        (None, Source::Introspection) if issuer.audience != AudienceRule::Any => {
+        (None, Source::Introspection, rule) if *rule != AudienceRule::Any => {
             return Err(TokenError::WrongAudience);
         }
         _ => {}
     }
+    if accepted.token_type == TokenType::IdToken && *rule == AudienceRule::Client {
+        authorized_party(claims, audience.as_deref().unwrap_or_default(), expectation)?;
+    }
     let subject = claims.string("sub")?.ok_or_else(|| missing("sub"))?;
-    let client_id = claims.string("client_id")?.or(claims.string("azp")?);
+    let attributes = declared(issuer, claims)?;
+    tenant(issuer, &attributes)?;
     Ok(Party {
         issuer: issuer.alias.clone(),
         issuer_id: issuer.id.clone(),
@@ -70,18 +89,56 @@ pub(super) fn party(
             .map_err(|_| malformed("sub", "is not a usable subject"))?,
         token_type: expectation.token_type.clone(),
         expires_at,
-        scope: scope(issuer, claims)?,
-        has_scope: issuer.scope_claim.is_some(),
+        scope: scope(accepted, claims)?,
+        has_scope: issuer.has_scope(),
         audience: audience.map(|list| list.into_iter().map(Arc::from).collect()),
         client_id: client_id.map(Arc::from),
         acr: claims.string("acr")?.map(Arc::from),
         amr: amr(claims)?,
         auth_time: claims.date("auth_time")?,
-        // A token with `act` does not get here in this build.
-        chain: Vec::new(),
+        chain: chain(issuer, claims, expectation)?,
+        may_act: may_act(issuer, claims, expectation)?,
         token_id: claims.string("jti")?.map(str::to_owned),
-        claims: declared(issuer, claims)?,
+        claims: attributes,
     })
+}
+
+/// The actors of `act` (RFC 8693 §4.1). One that says no `iss` has that of the token.
+fn chain(
+    issuer: &TrustedIssuer,
+    claims: &Claims,
+    expectation: &Expectation<'_>,
+) -> Result<Vec<Hop>, TokenError> {
+    let hop = |actor: Identity| {
+        let iss = actor.iss.unwrap_or_else(|| Arc::from(issuer.id.as_str()));
+        Hop {
+            issuer: expectation.issuers.alias_of(&iss),
+            iss,
+            sub: actor.sub,
+            client_id: actor.client_id,
+        }
+    };
+    Ok(claims.actors(MAX_DEPTH)?.into_iter().map(hop).collect())
+}
+
+fn may_act(
+    issuer: &TrustedIssuer,
+    claims: &Claims,
+    expectation: &Expectation<'_>,
+) -> Result<Option<MayAct>, TokenError> {
+    Ok(claims.may_act()?.map(|identity| {
+        let mut namespace = issuer.may_act_namespace.clone();
+        namespace.insert(issuer.alias.clone());
+        MayAct {
+            issuer: identity
+                .iss
+                .as_ref()
+                .map(|iss| expectation.issuers.alias_of(iss)),
+            identity,
+            within: issuer.id.clone(),
+            namespace,
+        }
+    }))
 }
 
 /// Some issuers write an empty list for "we do not say".
@@ -130,14 +187,57 @@ fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'
         AudienceRule::Client => audience
             .iter()
             .any(|name| expectation.client_names.contains(*name)),
-        AudienceRule::Own => audience.contains(&expectation.own.as_str()),
+        AudienceRule::Own => audience.contains(&expectation.issuers.own().as_str()),
         AudienceRule::OneOf(names) => audience.iter().any(|name| names.contains(*name)),
     }
 }
 
+/// The client that the token was issued to: the first of the issuer's claims for it that is there.
+fn client<'a>(issuer: &TrustedIssuer, claims: &'a Claims) -> Result<Option<&'a str>, TokenError> {
+    for name in &issuer.client_claims {
+        if let Some(client) = claims.string(name)? {
+            return Ok(Some(client));
+        }
+    }
+    Ok(None)
+}
+
+/// An ID token for several, or one that names the party that it was issued to, was issued to the client
+/// that brings it (OpenID Connect Core §3.1.3.7, steps 4 and 5).
+fn authorized_party(
+    claims: &Claims,
+    audience: &[&str],
+    expectation: &Expectation<'_>,
+) -> Result<(), TokenError> {
+    match claims.string("azp")? {
+        Some(azp) if expectation.client_names.contains(azp) => Ok(()),
+        None if audience.len() == 1 => Ok(()),
+        _ => Err(TokenError::WrongAudience),
+    }
+}
+
+/// A token of a shared issuer is of one of the realm's tenants. Of a claim with several values, all are.
+fn tenant(issuer: &TrustedIssuer, attributes: &Attributes) -> Result<(), TokenError> {
+    for (claim, tenants) in &issuer.tenants {
+        let is = |text: &str| tenants.contains(text);
+        let known = match attributes.get(claim) {
+            None => false,
+            Some(ClaimValue::String(text)) => is(text),
+            Some(ClaimValue::Int(number)) => is(&number.to_string()),
+            Some(ClaimValue::Bool(truth)) => is(&truth.to_string()),
+            Some(ClaimValue::Uri(uri)) => is(uri.raw()),
+            Some(ClaimValue::StringSet(set)) => !set.is_empty() && set.iter().all(|text| is(text)),
+        };
+        if !known {
+            return Err(TokenError::WrongTenant(Arc::clone(claim)));
+        }
+    }
+    Ok(())
+}
+
 /// The scope claim: one string with spaces (RFC 8693 §4.2), or an array of tokens as some issuers write it.
-fn scope(issuer: &TrustedIssuer, claims: &Claims) -> Result<Option<Scopes>, TokenError> {
-    let Some(name) = &issuer.scope_claim else {
+fn scope(accepted: &AcceptedType, claims: &Claims) -> Result<Option<Scopes>, TokenError> {
+    let Some(name) = &accepted.scope_claim else {
         return Ok(None);
     };
     let value = match claims.at(&format!("/{}", name.replace('~', "~0").replace('/', "~1"))) {

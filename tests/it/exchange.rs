@@ -3,6 +3,7 @@
 mod assertions;
 mod audit;
 mod client_auth;
+mod delegation;
 mod introspection;
 mod language;
 mod scopes;

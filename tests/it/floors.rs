@@ -170,6 +170,7 @@ fn each_library_is_known_where_the_map_says() {
         ("pest_derive::", &["policy/syntax"]),
         ("jsonwebtoken::", &["jose"]),
         ("aws_lc_rs::", &["jose"]),
+        ("rustls::", &["net"]),
         ("hyper::", &["server", "admin", "demo", "net"]),
         ("hyper_util::", &["server", "admin", "demo", "net"]),
         ("clap::", &["cli", "main"]),

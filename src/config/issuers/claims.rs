@@ -1,0 +1,160 @@
+//! `claims:`, `client_claim:` and `tenancy:`: what policies may know of an issuer's tokens, and which of
+//! their claims matter to whether they are taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Reader;
+use crate::config::clients::{claim_type, is_word, not_a_word};
+use crate::diagnostic::Diagnostic;
+use crate::oauth::claims::ClaimDeclaration;
+use crate::section::{Key, Node, Section, Value};
+
+/// The claims that say which client a token was issued to, where nothing is said (RFC 9068 §2.2,
+/// OpenID Connect Core §2).
+pub(super) const CLIENT: [&str; 2] = ["client_id", "azp"];
+
+/// Declared claims by name.
+type Claims = BTreeMap<Arc<str>, ClaimDeclaration>;
+/// The values that a claim may have, by its name.
+type Tenants = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
+
+impl Reader<'_> {
+    /// `claims: { groups?: set<string>, namespace: { type: string, at: /a/b } }`. What the preset declares
+    /// is added where the section does not declare it otherwise.
+    pub(super) fn claims(&mut self, section: &mut Section, preset: Option<Section>) -> Claims {
+        let mut claims = Claims::new();
+        let own = section.section("claims", self.problems);
+        for (key, node) in own.map(Section::into_entries).unwrap_or_default() {
+            let Some((name, declaration)) = self.claim(&key, node) else {
+                continue;
+            };
+            if claims.insert(Arc::clone(&name), declaration).is_some() {
+                let message = format!("claim `{name}` is declared twice");
+                self.report("E1003", message, &key.span);
+            }
+        }
+        for (key, node) in preset.map(Section::into_entries).unwrap_or_default() {
+            if let Some((name, declaration)) = self.claim(&key, node) {
+                claims.entry(name).or_insert(declaration);
+            }
+        }
+        claims
+    }
+
+    fn claim(&mut self, key: &Key, node: Node) -> Option<(Arc<str>, ClaimDeclaration)> {
+        let (name, optional) = match key.name.strip_suffix('?') {
+            Some(name) => (name, true),
+            None => (&*key.name, false),
+        };
+        if !is_word(name) {
+            self.problems.push(
+                not_a_word(name, &key.span).help("name it otherwise and say `at: /its/place`"),
+            );
+            return None;
+        }
+        let mut pointer = format!("/{name}");
+        let mut separators = ":/".to_owned();
+        let ty = if let Value::Map(_) = node.value {
+            let mut details = node.section_of(key, self.problems)?;
+            let ty = details
+                .require("type", self.problems)
+                .and_then(|node| claim_type(&node, self.problems));
+            if let Some(at) = details.take("at")
+                && let Some(text) = at.text(self.problems)
+            {
+                let escapes_right = text
+                    .split('~')
+                    .skip(1)
+                    .all(|rest| rest.starts_with(['0', '1']));
+                if !text.starts_with('/') || !escapes_right {
+                    let message = format!("`{text}` is not a JSON pointer such as `/a/b`");
+                    self.report("E1006", message, &at.span);
+                }
+                pointer = text.to_string();
+            }
+            if let Some(text) = details
+                .take("separators")
+                .and_then(|node| node.text(self.problems))
+            {
+                separators = text.to_string();
+            }
+            details.finish(self.problems);
+            ty
+        } else {
+            claim_type(&node, self.problems)
+        };
+        let declaration = ClaimDeclaration {
+            ty: ty?,
+            optional,
+            pointer,
+            separators,
+        };
+        Some((Arc::from(name), declaration))
+    }
+
+    /// `client_claim: cid`, or several of which the first that is there counts.
+    pub(super) fn client_claims(&mut self, section: &mut Section) -> Vec<Arc<str>> {
+        let Some(node) = section.take("client_claim") else {
+            return CLIENT.iter().map(|name| Arc::from(*name)).collect();
+        };
+        let span = node.span.clone();
+        let mut names = Vec::new();
+        for node in node.list() {
+            names.extend(node.text(self.problems));
+        }
+        if names.is_empty() || names.iter().any(|name| name.is_empty()) {
+            self.report("E1006", "`client_claim` names no claim", &span);
+        }
+        names
+    }
+
+    /// `tenancy: tid` or a list: the declared claims that tell the tenants of a shared issuer apart.
+    /// `tenancy: { tid: [ID, ID] }`: the same, and the realm's own tenants; any other's tokens are refused.
+    pub(super) fn tenancy(
+        &mut self,
+        section: &mut Section,
+        claims: &Claims,
+    ) -> (Vec<Arc<str>>, Tenants) {
+        let Some(node) = section.take("tenancy") else {
+            return (Vec::new(), Tenants::new());
+        };
+        let mut free = Vec::new();
+        let mut tenants = Tenants::new();
+        let entries: Vec<(Arc<str>, crate::diagnostic::Span, Option<Node>)> = match node.value {
+            Value::Map(entries) => entries
+                .into_iter()
+                .map(|(key, node)| (key.name, key.span, Some(node)))
+                .collect(),
+            _ => node
+                .list()
+                .into_iter()
+                .filter_map(|node| Some((node.text(self.problems)?, node.span, None)))
+                .collect(),
+        };
+        for (name, at, values) in entries {
+            if !claims.contains_key(&name) {
+                let message = format!("`{name}` is no declared claim of this issuer");
+                let problem = Diagnostic::error("E1006", message).at(&at);
+                let problem = problem.suggest(&name, claims.keys().map(|name| &**name));
+                let help = format!("declare it in `claims:`, for example `{name}: string`");
+                self.problems.push(problem.help(help));
+                continue;
+            }
+            let Some(values) = values else {
+                free.push(name);
+                continue;
+            };
+            let mut known = BTreeSet::new();
+            for node in values.list() {
+                known.extend(node.text(self.problems));
+            }
+            if known.is_empty() || known.iter().any(|value| value.is_empty()) {
+                let message = format!("`{name}` lists no tenant: every token would be refused");
+                self.report("E1005", message, &at);
+            }
+            tenants.insert(name, known);
+        }
+        (free, tenants)
+    }
+}

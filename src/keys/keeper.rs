@@ -1,0 +1,29 @@
+//! Keeps the keys of the live configuration warm: at the start, after a reload, ahead of their end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Remote;
+
+/// How often it looks whether anything is due. What a request needs before, it fetches itself.
+const PULSE: Duration = Duration::from_millis(500);
+
+/// Runs until it is dropped. `live` gives the keys that are in use at this moment.
+pub async fn keep(live: impl Fn() -> Vec<Arc<Remote>> + Send) {
+    let mut known: Vec<Arc<Remote>> = Vec::new();
+    loop {
+        let now = live();
+        // Where two configurations name the same owner, the later one's gauges stay.
+        let owned = |gone: &&Arc<Remote>| {
+            now.iter()
+                .all(|kept| kept.settings().owner != gone.settings().owner)
+        };
+        known.iter().filter(owned).for_each(|gone| gone.forget());
+        for remote in &now {
+            remote.refresh_if_due();
+            remote.measure();
+        }
+        known = now;
+        tokio::time::sleep(PULSE).await;
+    }
+}
