@@ -447,22 +447,31 @@ async fn one_token_has_one_meaning() {
     a.refused("a subject token of that name", &typed, "assertion_kid")
         .await;
     let good = a.assertion(json!({}));
-    for subject_type in [ACCESS_TOKEN, crate::support::JWT] {
-        let answer = a
-            .world
-            .gateway
-            .post(
-                None,
-                &[
-                    ("grant_type", EXCHANGE),
-                    ("subject_token", &good),
-                    ("subject_token_type", subject_type),
-                    ("resource", "https://backend.example.com"),
-                    ("client_assertion_type", JWT_BEARER),
-                    ("client_assertion", &good),
-                ],
-            )
-            .await;
+    let subject = a.world.idp.token(&claims(json!({})));
+    for more in [
+        vec![
+            ("subject_token", &*good),
+            ("subject_token_type", ACCESS_TOKEN),
+        ],
+        vec![
+            ("subject_token", &*good),
+            ("subject_token_type", crate::support::JWT),
+        ],
+        vec![
+            ("subject_token", &*subject),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("actor_token", &*good),
+            ("actor_token_type", crate::support::JWT),
+        ],
+    ] {
+        let mut all = vec![
+            ("grant_type", EXCHANGE),
+            ("resource", "https://backend.example.com"),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", &*good),
+        ];
+        all.extend(more);
+        let answer = a.world.gateway.post(None, &all).await;
         a.world
             .refused("both", &answer, "invalid_client", "assertion_other_use");
     }
