@@ -6,6 +6,7 @@
 mod clients;
 mod issuers;
 mod keys;
+mod outbound;
 mod policies;
 mod processors;
 mod root;

@@ -145,14 +145,11 @@ impl Remote {
         }
         // Whoever waits goes on when the time of one fetch is over, however many it would take.
         let waiting = self.wait_for(header);
-        let _ = tokio::time::timeout(self.settings.timeout, waiting).await;
-        let error = {
-            let state = self.state();
-            match (&state.last_error, &state.flight) {
-                (Some(error), _) => Some(KeysError::Fetch(error.clone())),
-                (None, Some(_)) => Some(KeysError::NotYet),
-                (None, None) => None,
-            }
+        let waited = tokio::time::timeout(self.settings.timeout, waiting).await;
+        let error = match (&self.state().last_error, waited) {
+            (Some(error), _) => Some(KeysError::Fetch(error.clone())),
+            (None, Err(_)) => Some(KeysError::NotYet),
+            (None, Ok(())) => None,
         };
         match (self.usable(), error) {
             (Some(keys), _) if !keys.lacks(header) => Ok(keys),

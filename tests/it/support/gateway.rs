@@ -72,7 +72,7 @@ pub struct Gateway {
     pub clock: Clock,
     records: Arc<Mutex<Vec<u8>>>,
     /// Its configuration, as long as it runs.
-    _dir: TempDir,
+    pub dir: TempDir,
 }
 
 impl Gateway {
@@ -117,7 +117,7 @@ impl Gateway {
             running,
             clock,
             records,
-            _dir: dir,
+            dir,
         }
     }
 
