@@ -3,7 +3,9 @@
 mod audit;
 mod client_auth;
 mod introspection;
+mod issuers;
 mod language;
+mod presets;
 mod scopes;
 mod secrets;
 mod subject;
