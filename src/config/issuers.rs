@@ -170,7 +170,8 @@ impl Reader<'_> {
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
         let mut section = node.section_of(key, self.problems)?;
         let span = section.span.clone();
-        let preset_claims = self.preset(&mut section);
+        // Whose preset is not known lacks everything, for one reason only.
+        let preset_claims = self.preset(&mut section).ok()?;
         let id: Option<Issuer> = section
             .require("issuer", self.problems)
             .and_then(|node| node.parse(self.problems));

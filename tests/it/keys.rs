@@ -5,6 +5,7 @@ mod discovery;
 mod faults;
 mod floods;
 mod kept;
+mod tls;
 
 use std::sync::Mutex;
 use std::time::Duration;
