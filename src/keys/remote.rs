@@ -1,5 +1,6 @@
 //! Keys that are fetched: what is held, who may wait for what, and one fetch at a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Remote {
     metrics: Metrics,
     held: Swap<Option<Held>>,
     state: Mutex<State>,
+    /// Nobody uses these keys any more; what still lands says nothing.
+    forgotten: AtomicBool,
 }
 
 /// What was fetched last.
@@ -111,6 +114,7 @@ impl Remote {
             metrics: services.metrics.clone(),
             held: Swap::new(None),
             state: Mutex::new(state),
+            forgotten: AtomicBool::new(false),
         }
     }
 
@@ -311,6 +315,9 @@ impl Remote {
 
     /// Makes the gauges say how it stands.
     pub(super) fn measure(&self) {
+        if self.forgotten.load(Ordering::SeqCst) {
+            return;
+        }
         let report = self.report();
         let keys = if report.usable { report.keys } else { 0 };
         let age = report.age.map(|age| age.as_secs_f64());
@@ -318,9 +325,12 @@ impl Remote {
             .jwks_state(&self.settings.owner, keys, report.skipped, age);
     }
 
-    /// Takes the gauges away: nobody uses these keys any more.
-    pub(super) fn forget(&self) {
-        self.metrics.jwks_forget(&self.settings.owner);
+    /// Nobody uses these keys any more. The gauges go too, unless they are `another`'s now.
+    pub(super) fn forget(&self, another: bool) {
+        self.forgotten.store(true, Ordering::SeqCst);
+        if !another {
+            self.metrics.jwks_forget(&self.settings.owner);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

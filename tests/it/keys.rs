@@ -38,7 +38,7 @@ fn realm(issuers: &str) -> (String, String) {
 impl World {
     /// A good set, fetched.
     async fn start() -> Self {
-        let world = Self::cold(FETCHED, |keys| Page::json(keys)).await;
+        let world = Self::cold(FETCHED, Page::json).await;
         world.fetched(1).await;
         world.until_ready().await;
         world

@@ -126,7 +126,7 @@ async fn f11_known_keys_serve_through_every_fault() {
 async fn f30_without_any_keys_it_starts_and_is_not_ready_and_lets_nobody_in() {
     let nobody = Introspection::nowhere().await;
     let issuers = FETCHED.replace("SITE", &nobody.to_string());
-    let world = World::cold(&issuers, |keys| Page::json(keys)).await;
+    let world = World::cold(&issuers, Page::json).await;
     world.result("refused", 1).await;
     let ready = world.gateway.admin("/readyz?verbose").await;
     assert_eq!(ready.status, 503, "{ready:?}");
@@ -159,7 +159,7 @@ async fn f30_one_issuer_that_can_be_verified_is_enough_to_be_ready() {
                  introspection: { endpoint: \"http://SITE/x\", unauthenticated: true } }\n";
     let issuers = format!("{}{other}", FETCHED.replace("SITE", &nobody.to_string()));
     let issuers = issuers.replace("fetch:", "subjects: local, fetch:");
-    let world = World::cold(&issuers, |keys| Page::json(keys)).await;
+    let world = World::cold(&issuers, Page::json).await;
     world.result("refused", 1).await;
     let ready = world.gateway.admin("/readyz?verbose").await;
     assert_eq!(ready.status, 200, "{ready:?}");

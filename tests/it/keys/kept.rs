@@ -141,7 +141,7 @@ async fn a_reload_keeps_the_keys_of_what_has_not_changed() {
 #[tokio::test]
 async fn a9_a_disabled_issuer_is_refused_and_not_asked() {
     let issuers = FETCHED.replace("fetch:", "enabled: false, fetch:");
-    let world = World::cold(&issuers, |keys| Page::json(keys)).await;
+    let world = World::cold(&issuers, Page::json).await;
     let disabled = world
         .bad("disabled", &world.token(), 400, "issuer_disabled")
         .await;
