@@ -301,7 +301,7 @@ impl IssuerSet {
                     _ => {
                         // The issuer's answer vouches for it; what the token itself says still
                         // binds, even where the answer leaves it out.
-                        let end = jwt::check_unverified(&compact, &expectation)?;
+                        let end = jwt::check_unverified(accepted, &compact, &expectation)?;
                         introspected(issuer, accepted, token, end, &expectation).await
                     }
                 }

@@ -118,17 +118,27 @@ impl Remote {
         }
     }
 
-    /// The one among `known` with these settings and the same way out, or a new one.
+    /// The one among `known` with these settings and the same way out, or a new one. What was fetched from
+    /// the same place, to be kept otherwise from now on, is at hand until it has been fetched anew: a change
+    /// of a time must not be an outage.
     pub fn kept<'a>(
         settings: Settings,
         services: &Services,
         known: impl IntoIterator<Item = &'a Arc<Self>>,
     ) -> Arc<Self> {
-        let same = |remote: &&Arc<Self>| {
-            remote.settings == settings && remote.net.outbound() == services.net.outbound()
+        let same_keys = |remote: &&Arc<Self>| {
+            remote.settings.owner == settings.owner
+                && remote.settings.location == settings.location
+                && remote.settings.algorithms == settings.algorithms
+                && remote.net.outbound() == services.net.outbound()
         };
-        match known.into_iter().find(same) {
-            Some(remote) => Arc::clone(remote),
+        match known.into_iter().find(same_keys) {
+            Some(remote) if remote.settings == settings => Arc::clone(remote),
+            Some(remote) => {
+                let new = Self::new(settings, services);
+                new.held.store(remote.held.load());
+                Arc::new(new)
+            }
             None => Arc::new(Self::new(settings, services)),
         }
     }

@@ -277,6 +277,33 @@ async fn id_tokens_are_taken_as_id_tokens_only() {
     world.refused("logout+jwt", &answer, "invalid_request", "typ_wrong");
 }
 
+/// The same where the issuer is asked: its answer vouches for the token, not for what it is.
+#[tokio::test]
+async fn id_tokens_by_introspection_are_no_access_tokens() {
+    let change = |yaml: String| {
+        let (left, right) = yaml.split_once("    audience: any").unwrap();
+        format!("{left}    token_types: [id_token]\n    audience: any{right}")
+    };
+    let rules = RULES.replace(
+        "mint { scope: requested & subject.scope, sub: \"op|",
+        "mint { scope: [], sub: \"op|",
+    );
+    let world = World::with(change, &rules).await;
+    let answer = with(&without(&active(), "token_type"), &json!({ "aud": "rs08" }));
+    world.op.says(move |_| Reply::Json(answer.clone()));
+    let op = Idp::new("https://op.example.com", Algorithm::ES256);
+    let id = op.typed("JWT", &claims(json!({ "nonce": "n" })));
+    let answer = world.gateway.trade_as(ID_TOKEN, &id).await;
+    world.issued("an ID token", &answer).await;
+    let asked = world.op.calls().len();
+    let answer = world
+        .gateway
+        .trade_as(ID_TOKEN, &op.token(&claims(json!({}))))
+        .await;
+    world.refused("at+jwt", &answer, "invalid_request", "typ_wrong");
+    assert_eq!(world.op.calls().len(), asked);
+}
+
 /// A type of the realm's own is what a `jwt` is, under another name, with rules of its own.
 #[tokio::test]
 async fn a_type_of_the_realms_own() {

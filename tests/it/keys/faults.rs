@@ -123,6 +123,19 @@ async fn f11_known_keys_serve_through_every_fault() {
 }
 
 #[tokio::test]
+async fn f11_known_keys_serve_while_nobody_listens() {
+    let mut world = World::start().await;
+    world.site.close().await;
+    world.pass(3_600);
+    world.good("refused").await;
+    world.result("refused", 1).await;
+    world.good("still").await;
+    world
+        .bad("unknown", &world.forged("x"), 503, "keys_unavailable")
+        .await;
+}
+
+#[tokio::test]
 async fn f30_without_any_keys_it_starts_and_is_not_ready_and_lets_nobody_in() {
     let nobody = Introspection::nowhere().await;
     let issuers = FETCHED.replace("SITE", &nobody.to_string());

@@ -108,9 +108,15 @@ async fn a_reload_keeps_the_keys_of_what_has_not_changed() {
     world.good("after a reload").await;
     assert_eq!(world.fetches(), 1);
 
+    // To be kept otherwise is no reason to forget them, least of all while they cannot be fetched.
+    let yaml = fs::read_to_string(dir.join("cambist.yaml")).unwrap();
+    let otherwise = yaml.replace("timeout: 1s", "timeout: 2s, refresh: 5m");
+    fs::write(dir.join("cambist.yaml"), otherwise).unwrap();
+    assert_eq!(reload(running, dir).name(), "applied");
+    world.good("after a change of times").await;
+
     let keys = world.idp.jwks();
     world.site.says(move |_, _| Page::json(&keys));
-    let yaml = fs::read_to_string(dir.join("cambist.yaml")).unwrap();
     fs::write(dir.join("cambist.yaml"), yaml.replace("/jwks", "/moved")).unwrap();
     assert_eq!(reload(running, dir).name(), "applied");
     // Warmed without a request.

@@ -44,6 +44,7 @@ pub struct Site {
     pub address: SocketAddr,
     script: Arc<Mutex<Script>>,
     calls: Arc<Mutex<Vec<String>>>,
+    listens: tokio::task::JoinHandle<()>,
 }
 
 impl Site {
@@ -54,7 +55,7 @@ impl Site {
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (says, seen) = (Arc::clone(&script), Arc::clone(&calls));
-        tokio::spawn(async move {
+        let listens = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(answer(stream, Arc::clone(&says), Arc::clone(&seen)));
             }
@@ -63,7 +64,14 @@ impl Site {
             address,
             script,
             calls,
+            listens,
         }
+    }
+
+    /// Stops listening: whoever comes now is refused.
+    pub async fn close(&mut self) {
+        self.listens.abort();
+        let _ = (&mut self.listens).await;
     }
 
     /// Says something else from now on.
