@@ -16,7 +16,10 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::clock::rfc3339;
 use crate::jose::KeyState;
+use crate::keys::{KeySource, Report};
 use crate::server::{Gateway, with_write_deadline};
+use crate::snapshot::Realm;
+use crate::token::TrustedIssuer;
 
 /// The most connections at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -100,7 +103,8 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full
 }
 
 /// Ready when exchanges can be answered: something is loaded (always, or the process would not run),
-/// and records can be written. A rejected reload is shown, but what runs is sound.
+/// records can be written, and the tokens of one issuer at least can be verified. A rejected reload is
+/// shown, but what runs is sound; so is an issuer whose keys are not here, where another's are.
 async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
     let audit = gateway
         .audit
@@ -108,7 +112,11 @@ async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
         .await;
     let last = gateway.live.last_load();
     let snapshot = gateway.live.load();
-    let status = if audit {
+    let issuers = issuers(&snapshot.realm);
+    // Our own tokens alone are enough only where nobody else's are expected.
+    let verifies = issuers.is_empty() || issuers.iter().any(|issuer| issuer.good);
+    let ready = audit && verifies;
+    let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -130,9 +138,65 @@ async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
         ));
         body.push_str(&format!("[+] watch: {}\n", gateway.live.watch()));
         body.push_str(&format!("{} audit\n", mark(audit)));
+        for issuer in &issuers {
+            let IssuerState { alias, good, says } = issuer;
+            body.push_str(&format!("{} issuer {alias}: {says}\n", mark(*good)));
+        }
     }
-    body.push_str(if audit { "ready\n" } else { "not ready\n" });
+    body.push_str(if ready { "ready\n" } else { "not ready\n" });
     answer(status, TEXT, body)
+}
+
+/// How it stands with one issuer.
+struct IssuerState<'a> {
+    alias: &'a str,
+    good: bool,
+    says: String,
+}
+
+/// Everybody else's tokens that are taken, in the order of the configuration; the disabled issuers' are not.
+fn issuers(realm: &Realm) -> Vec<IssuerState<'_>> {
+    let issuers = realm.issuers.iter();
+    let issuers = issuers.filter(|issuer| issuer.enabled && !issuer.alias.is_own());
+    issuers
+        .map(|issuer| IssuerState {
+            alias: issuer.alias.as_str(),
+            good: issuer.can_verify(),
+            says: ways(issuer).join("; "),
+        })
+        .collect()
+}
+
+/// The ways in which an issuer's tokens are verified, and how each stands.
+fn ways(issuer: &TrustedIssuer) -> Vec<String> {
+    let mut ways = Vec::new();
+    match &issuer.keys {
+        None => {}
+        Some(KeySource::Fixed(keys)) => {
+            ways.push(format!("{} configured keys", keys.keys().len()));
+        }
+        Some(KeySource::Remote(remote)) => ways.push(fetched(&remote.report())),
+    }
+    if issuer.introspection.is_some() {
+        ways.push("introspection".to_owned());
+    }
+    ways
+}
+
+fn fetched(report: &Report) -> String {
+    let age = report.age.map(|age| age.as_secs());
+    let mut says = match (report.usable, age) {
+        (true, Some(age)) => format!("{} keys, current {age}s ago", report.keys),
+        (false, Some(age)) => format!("keys too old to be used, current {age}s ago"),
+        (_, None) => "no keys yet".to_owned(),
+    };
+    if report.skipped > 0 {
+        says.push_str(&format!(", {} not used", report.skipped));
+    }
+    if let Some(error) = &report.error {
+        says.push_str(&format!(", last look failed: {error}"));
+    }
+    says
 }
 
 fn status(gateway: &Gateway) -> serde_json::Value {
@@ -171,6 +235,13 @@ fn status(gateway: &Gateway) -> serde_json::Value {
             "token_path": realm.token_path,
             "rules": rules,
             "denies": denies,
+            "issuers": realm.issuers.iter().map(|issuer| serde_json::json!({
+                "alias": issuer.alias.as_str(),
+                "issuer": issuer.id.as_str(),
+                "enabled": issuer.enabled,
+                "can_verify": issuer.can_verify(),
+                "verifies_by": ways(issuer),
+            })).collect::<Vec<_>>(),
             "clients": realm.clients.len(),
             "processors": realm.processors.values().map(|p| serde_json::json!({ "id": p.id.as_str(), "provider": p.kind })).collect::<Vec<_>>(),
             "keys": keys,

@@ -7,6 +7,7 @@ mod clients;
 mod issuers;
 mod jwks;
 mod keys;
+mod outbound;
 mod policies;
 mod processors;
 mod root;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::client::ClientSet;
 use crate::diagnostic::{Diagnostics, SourceText};
 use crate::jose::{Algorithm, SigningKey, SigningKeys};
+use crate::net::Net;
 use crate::oauth::NumericDate;
 use crate::oauth::id::{Issuer, RuleId};
 use crate::policy::PolicySet;
@@ -29,6 +30,8 @@ pub struct Realm {
     pub metadata_path: String,
     /// The path of our public keys.
     pub jwks_path: String,
+    /// The client that its outbound requests go through.
+    pub net: Net,
     /// Whose tokens are trusted.
     pub issuers: IssuerSet,
     /// Which clients there are.

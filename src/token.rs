@@ -318,7 +318,7 @@ impl IssuerSet {
                     _ => {
                         // The issuer's answer vouches for it; what the token itself says still
                         // binds, even where the answer leaves it out.
-                        let said = jwt::check_unverified(&compact, &expectation)?;
+                        let said = jwt::check_unverified(accepted, &compact, &expectation)?;
                         introspected(issuer, accepted, token, Some(said), &expectation).await
                     }
                 }

@@ -1,13 +1,15 @@
-//! `cambist reference [CODE]`: what every code of a finding means.
+//! `cambist reference [CODE]`: what every code of a finding means, and what each preset says.
 
 use super::{COULD_NOT, Exit, GOOD, complain, could_not, say};
+use crate::config::PRESETS;
 use crate::diagnostic::close;
 use crate::diagnostic::codes::{self, CODES};
 
-/// List the codes of findings, or explain one.
+/// List the codes of findings, or explain one; `presets` lists the presets of issuers, and a preset's name
+/// shows it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reference {
-    /// The code, for example E0204; without one, all are listed.
+    /// The code, for example E0204, or a preset, for example `keycloak`; without one, all codes are listed.
     code: Option<String>,
 }
 
@@ -20,6 +22,15 @@ pub(super) fn run(verb: &Reference) -> Exit {
     };
     if let Some(found) = codes::find(&written.to_uppercase()) {
         say(found.page)?;
+        return Ok(GOOD);
+    }
+    if written == "presets" {
+        let lines = PRESETS.iter().map(|preset| format!("{}\n", preset.name));
+        say(&lines.collect::<String>())?;
+        return Ok(GOOD);
+    }
+    if let Some(preset) = PRESETS.iter().find(|preset| preset.name == written) {
+        say(preset.text)?;
         return Ok(GOOD);
     }
     let _ = could_not(format!("no finding has the code `{written}`"));

@@ -130,11 +130,11 @@ fn check_together(
         }
         // A disabled one counts: what is its own must not be shown to another meanwhile.
         let opaque = issuer.accepts.iter().filter(|a| a.by_introspection);
-        let taken = opaque.filter_map(|accepted| {
+        let mut taken = opaque.filter_map(|accepted| {
             let name = accepted.token_type.name();
             Some((name, *takes_opaque.get(name)?))
         });
-        if let Some((name, first)) = taken.last() {
+        if let Some((name, first)) = taken.next_back() {
             let message = format!("only one issuer of a realm can take opaque tokens as `{name}`");
             let problem = Diagnostic::error("E1006", message).at(span);
             let problem = problem.related(first, "the first one");
@@ -170,7 +170,8 @@ impl Reader<'_> {
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
         let mut section = node.section_of(key, self.problems)?;
         let span = section.span.clone();
-        let preset_claims = self.preset(&mut section);
+        // Whose preset is not known lacks everything, for one reason only.
+        let preset_claims = self.preset(&mut section).ok()?;
         let id: Option<Issuer> = section
             .require("issuer", self.problems)
             .and_then(|node| node.parse(self.problems));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::clients::Us;
-use super::{Sources, clients, issuers, keys, policies, processors, settings};
+use super::{Sources, clients, issuers, keys, outbound, policies, processors, settings};
 use crate::client::{ClientSet, METHODS};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::exchange::GRANTS;
@@ -40,13 +40,14 @@ pub(super) fn snapshot(
         problems.push(problem.help("write the one realm's keys in this file"));
     }
     let read = settings::settings(&mut root, sources, problems);
+    let services = outbound::services(&mut root, sources, services, current, problems);
     let defaults = processors::defaults(&mut root, problems);
     let realm = realm(
         &mut root,
         read.settings.as_ref(),
         &defaults,
         sources,
-        services,
+        &services,
         current,
         read.redact,
         problems,
@@ -168,6 +169,7 @@ fn realm(
         jwks_path: jwks_path(&uri),
         jwks: own.keys.jwks().to_string(),
         jwks_max_age: own.max_age,
+        net: services.net.clone(),
         issuers,
         clients,
         keys: own.keys,

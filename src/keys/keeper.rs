@@ -13,12 +13,11 @@ pub async fn keep(live: impl Fn() -> Vec<Arc<Remote>> + Send) {
     let mut known: Vec<Arc<Remote>> = Vec::new();
     loop {
         let now = live();
-        // Where two configurations name the same owner, the later one's gauges stay.
-        let owned = |gone: &&Arc<Remote>| {
-            now.iter()
-                .all(|kept| kept.settings().owner != gone.settings().owner)
-        };
-        known.iter().filter(owned).for_each(|gone| gone.forget());
+        let unused = |old: &&Arc<Remote>| !now.iter().any(|kept| Arc::ptr_eq(kept, old));
+        for gone in known.iter().filter(unused) {
+            let owner = &gone.settings().owner;
+            gone.forget(now.iter().any(|kept| kept.settings().owner == *owner));
+        }
         for remote in &now {
             remote.refresh_if_due();
             remote.measure();

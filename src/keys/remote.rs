@@ -1,5 +1,6 @@
 //! Keys that are fetched: what is held, who may wait for what, and one fetch at a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Remote {
     metrics: Metrics,
     held: Swap<Option<Held>>,
     state: Mutex<State>,
+    /// Nobody uses these keys any more; what still lands says nothing.
+    forgotten: AtomicBool,
 }
 
 /// What was fetched last.
@@ -111,20 +114,31 @@ impl Remote {
             metrics: services.metrics.clone(),
             held: Swap::new(None),
             state: Mutex::new(state),
+            forgotten: AtomicBool::new(false),
         }
     }
 
-    /// The one among `known` with these settings and the same way out, or a new one.
+    /// The one among `known` with these settings and the same way out, or a new one. What was fetched from
+    /// the same place, to be kept otherwise from now on, is at hand until it has been fetched anew: a change
+    /// of a time must not be an outage.
     pub fn kept<'a>(
         settings: Settings,
         services: &Services,
         known: impl IntoIterator<Item = &'a Arc<Self>>,
     ) -> Arc<Self> {
-        let same = |remote: &&Arc<Self>| {
-            remote.settings == settings && remote.net.outbound() == services.net.outbound()
+        let same_keys = |remote: &&Arc<Self>| {
+            remote.settings.owner == settings.owner
+                && remote.settings.location == settings.location
+                && remote.settings.algorithms == settings.algorithms
+                && remote.net.outbound() == services.net.outbound()
         };
-        match known.into_iter().find(same) {
-            Some(remote) => Arc::clone(remote),
+        match known.into_iter().find(same_keys) {
+            Some(remote) if remote.settings == settings => Arc::clone(remote),
+            Some(remote) => {
+                let new = Self::new(settings, services);
+                new.held.store(remote.held.load());
+                Arc::new(new)
+            }
             None => Arc::new(Self::new(settings, services)),
         }
     }
@@ -145,14 +159,11 @@ impl Remote {
         }
         // Whoever waits goes on when the time of one fetch is over, however many it would take.
         let waiting = self.wait_for(header);
-        let _ = tokio::time::timeout(self.settings.timeout, waiting).await;
-        let error = {
-            let state = self.state();
-            match (&state.last_error, &state.flight) {
-                (Some(error), _) => Some(KeysError::Fetch(error.clone())),
-                (None, Some(_)) => Some(KeysError::NotYet),
-                (None, None) => None,
-            }
+        let waited = tokio::time::timeout(self.settings.timeout, waiting).await;
+        let error = match (&self.state().last_error, waited) {
+            (Some(error), _) => Some(KeysError::Fetch(error.clone())),
+            (None, Err(_)) => Some(KeysError::NotYet),
+            (None, Ok(())) => None,
         };
         match (self.usable(), error) {
             (Some(keys), _) if !keys.lacks(header) => Ok(keys),
@@ -314,6 +325,9 @@ impl Remote {
 
     /// Makes the gauges say how it stands.
     pub(super) fn measure(&self) {
+        if self.forgotten.load(Ordering::SeqCst) {
+            return;
+        }
         let report = self.report();
         let keys = if report.usable { report.keys } else { 0 };
         let age = report.age.map(|age| age.as_secs_f64());
@@ -321,9 +335,12 @@ impl Remote {
             .jwks_state(&self.settings.owner, keys, report.skipped, age);
     }
 
-    /// Takes the gauges away: nobody uses these keys any more.
-    pub(super) fn forget(&self) {
-        self.metrics.jwks_forget(&self.settings.owner);
+    /// Nobody uses these keys any more. The gauges go too, unless they are `another`'s now.
+    pub(super) fn forget(&self, another: bool) {
+        self.forgotten.store(true, Ordering::SeqCst);
+        if !another {
+            self.metrics.jwks_forget(&self.settings.owner);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,6 +7,7 @@ use crate::context::Party;
 use crate::jose::Compact;
 use crate::keys::KeySource;
 use crate::oauth::claims::Claims;
+use crate::oauth::token_type::TokenType;
 use crate::proof::Verified;
 
 /// The `typ` of JWT access tokens (RFC 9068 §2.1), normalised.
@@ -53,10 +54,15 @@ pub const OTHER_KINDS: [&str; 8] = [
 
 /// What a JWT says of itself must allow it, where its issuer's answer vouches for it.
 pub(super) fn check_unverified(
+    accepted: &AcceptedType,
     token: &Compact<'_>,
     expectation: &Expectation<'_>,
 ) -> Result<kind::Said, TokenError> {
-    let typ = token.header().normalized_typ().unwrap_or_default();
+    // Of access tokens and the like, the answer says what they are; it says nothing of ID tokens.
+    let typ = match accepted.token_type {
+        TokenType::IdToken => check_typ(accepted, token)?,
+        _ => token.header().normalized_typ().unwrap_or_default(),
+    };
     if OTHER_KINDS.contains(&typ.as_str()) {
         return Err(TokenError::WrongTyp);
     }

@@ -59,13 +59,12 @@ pub(super) fn party(
     let audience = if unsaid { None } else { claims.strings("aud")? };
     let client_id = client(issuer, claims)?;
     let rule = &accepted.audience;
+    // A refresh token is for its issuer; whom it was issued to is who may bring it (RFC 6749 §6).
+    let to_client = accepted.token_type == TokenType::RefreshToken && *rule == AudienceRule::Client;
+    let is_clients = client_id.is_some_and(|id| expectation.client_names.contains(id));
     match (&audience, source, rule) {
-        // A refresh token is for its issuer; whom it was issued to is who may bring it (RFC 6749 §6).
-        (_, _, AudienceRule::Client) if accepted.token_type == TokenType::RefreshToken => {
-            if !client_id.is_some_and(|id| expectation.client_names.contains(id)) {
-                return Err(TokenError::WrongAudience);
-            }
-        }
+        _ if to_client && is_clients => {}
+        _ if to_client => return Err(TokenError::WrongAudience),
         (None, Source::Jwt | Source::AccessJwt, _) => return Err(missing("aud")),
         (Some(audience), _, _) if !addressed(rule, audience, expectation) => {
             return Err(TokenError::WrongAudience);

@@ -149,6 +149,10 @@ fn the_configuration_that_our_first_page_shows_loads() {
     let blocks = fences(&page, "yaml");
     assert!(blocks.len() >= 2, "the blocks were not found");
     for (line, block) in blocks {
+        // A whole one is loaded by itself, below.
+        if block.starts_with(WHOLE) {
+            continue;
+        }
         let top = |text: &str| {
             let keys = text.lines().filter_map(|line| line.split_once(':'));
             let keys = keys.map(|(key, _)| key.to_owned());
@@ -190,5 +194,51 @@ fn the_configuration_that_our_first_page_shows_loads() {
             let problems = error.diagnostics.render(&error.sources, Style::Plain);
             panic!("README.md:{line}:\n{problems}");
         }
+    }
+}
+
+/// How a configuration that is shown whole begins.
+const WHOLE: &str = "# cambist.yaml\n";
+
+/// A configuration that a page shows whole loads, with the files that it names.
+#[test]
+fn every_whole_configuration_of_our_pages_loads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("README.md")).unwrap();
+    let mut whole = 0;
+    for (line, block) in fences(&page, "yaml") {
+        if !block.starts_with(WHOLE) {
+            continue;
+        }
+        whole += 1;
+        let dir = tempfile::tempdir().unwrap();
+        let key = cambist::jose::SigningKey::generate_pem(cambist::jose::Algorithm::ES256).unwrap();
+        let rule = "policy 1 module main\nrule r { from corp, ci, partner by client \"web\" to audience \"x\"\n\
+                    use mint { scope: [], sub: \"x|${subject.sub}\" } }\n";
+        for (name, text) in [
+            ("cambist.yaml", &*block),
+            ("main.policy", rule),
+            ("as.pem", &**key),
+            ("corp-ca.pem", include_str!("../data/tls/root.pem")),
+            ("introspection.secret", "a-secret-of-some-length"),
+            ("web.secret", "another-secret-of-some-length"),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let services = Services::new(Clock::system()).unwrap();
+        let loaded = config::load(dir.path(), &services, None);
+        assert!(
+            loaded.is_ok(),
+            "README.md:{line}: {}",
+            loaded
+                .err()
+                .map(|error| error.diagnostics.render(&error.sources, Style::Plain))
+                .unwrap_or_default()
+        );
+    }
+    assert!(whole >= 1, "no whole configuration was found");
+    for preset in config::PRESETS {
+        let name = format!("`{}`", preset.name);
+        assert!(page.contains(&name), "the README does not name {name}");
     }
 }

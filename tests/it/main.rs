@@ -52,6 +52,10 @@ mod support;
 #[cfg(test)]
 mod wire;
 
+// Keys that are fetched: faults, floods, rotation, discovery.
+#[cfg(test)]
+mod keys;
+
 // Exchanges over HTTP, one file per concern.
 #[cfg(test)]
 mod exchange;

@@ -5,6 +5,7 @@ mod gateway;
 mod http;
 mod idp;
 mod introspection;
+mod site;
 
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,7 @@ pub use gateway::{Gateway, REALM, RULES, SECRET};
 pub use http::{Answer, basic, call, form, head};
 pub use idp::{Idp, claims, with, without};
 pub use introspection::{Introspection, Reply};
+pub use site::{Page, Site};
 
 /// The time of the tests, 2026-09-21T14:13:20Z.
 pub const NOW: i64 = 1_790_000_000;
@@ -21,6 +23,10 @@ pub const NOW: i64 = 1_790_000_000;
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// The type of a JWT, as a request spells it.
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// The type of an ID token, as a request spells it.
+pub const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+/// The type of a refresh token, as a request spells it.
+pub const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
 /// The grant type, as a request spells it.
 pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 

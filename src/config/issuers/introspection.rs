@@ -33,8 +33,7 @@ impl Reader<'_> {
             } else {
                 Endpoint::try_from(&uri)
             };
-            let refused = |error| self.report("E1006", format!("`{uri}` {error}"), &node.span);
-            parsed.map_err(refused).ok()
+            self.reachable(&uri, parsed, &node.span)
         });
         let credentials = match (client_id, secret) {
             (None, Found::None) if unauthenticated => Credentials::None,

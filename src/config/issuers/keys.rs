@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reader;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::jose::{Algorithm, JwksError, KeySet};
 use crate::keys::{KeySource, Location, Remote, Settings};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, EndpointError};
 use crate::oauth::id::Issuer;
 use crate::oauth::uri::Uri;
 use crate::section::{Key, Node, Section, Value};
@@ -131,17 +131,27 @@ impl Reader<'_> {
 
     fn endpoint(&mut self, node: &Node) -> Option<Endpoint> {
         let uri: Uri = node.parse(self.problems)?;
-        match Endpoint::try_from(&uri) {
+        self.reachable(&uri, Endpoint::try_from(&uri), &node.span)
+    }
+
+    /// The endpoint, if there is one at an address that may be connected to.
+    pub(super) fn reachable(
+        &mut self,
+        uri: &Uri,
+        parsed: Result<Endpoint, EndpointError>,
+        span: &Span,
+    ) -> Option<Endpoint> {
+        match parsed {
             Ok(endpoint) if self.services.net.refuses(&endpoint) => {
                 let message = format!("`{uri}` has an address that is never connected to");
-                let problem = Diagnostic::error("E1006", message).at(&node.span);
-                let help = "where it is meant, list it in `outbound: { allow_addresses: […] }`";
+                let problem = Diagnostic::error("E1006", message).at(span);
+                let help = "where it is meant, list it: `outbound: { allow_addresses: [PREFIX] }`";
                 self.problems.push(problem.help(help));
                 None
             }
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
-                self.report("E1006", format!("`{uri}` {error}"), &node.span);
+                self.report("E1006", format!("`{uri}` {error}"), span);
                 None
             }
         }

@@ -51,24 +51,33 @@ impl Preset {
     }
 }
 
+/// A preset that is not there.
+#[derive(Debug)]
+pub(super) struct Unknown;
+
 impl Reader<'_> {
     /// `preset: NAME`: adds what the section does not say itself. Gives the preset's claims, which are
     /// added to those of the section one by one.
-    pub(super) fn preset(&mut self, section: &mut Section) -> Option<Section> {
-        let node = section.take("preset")?;
-        let name = node.text(self.problems)?;
+    ///
+    /// # Errors
+    /// There is no such preset, which was reported.
+    pub(super) fn preset(&mut self, section: &mut Section) -> Result<Option<Section>, Unknown> {
+        let Some(node) = section.take("preset") else {
+            return Ok(None);
+        };
+        let name = node.text(self.problems).ok_or(Unknown)?;
         let Some(preset) = PRESETS.iter().find(|preset| preset.name == &*name) else {
             let problem = Diagnostic::error("E1006", format!("no preset is called `{name}`"));
             let names = PRESETS.iter().map(|preset| preset.name);
             self.problems
                 .push(problem.at(&node.span).correct(&name, names));
-            return None;
+            return Err(Unknown);
         };
         let mut inherited = match preset.section() {
             Ok(inherited) => inherited,
             Err(problems) => {
                 self.problems.extend(problems);
-                return None;
+                return Err(Unknown);
             }
         };
         let claims = inherited.section("claims", self.problems);
@@ -77,6 +86,6 @@ impl Reader<'_> {
             inherited.take("discovery");
         }
         section.inherit(&inherited);
-        claims
+        Ok(claims)
     }
 }

@@ -73,7 +73,7 @@ pub struct Gateway {
     pub clock: Clock,
     records: Arc<Mutex<Vec<u8>>>,
     /// Its configuration, as long as it runs.
-    dir: TempDir,
+    pub dir: TempDir,
 }
 
 impl Gateway {
