@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::rfc3339;
+use crate::jose::KeyState;
 use crate::keys::{KeySource, Report};
 use crate::server::{Gateway, with_write_deadline};
 use crate::snapshot::Realm;
@@ -202,11 +203,22 @@ fn status(gateway: &Gateway) -> serde_json::Value {
     let snapshot = gateway.live.load();
     let last = gateway.live.last_load();
     let realm = &snapshot.realm;
+    let now = gateway.services.clock.now();
     let (rules, denies) = realm.policies.counts();
     let keys: Vec<_> = realm
         .keys
         .iter()
-        .map(|key| serde_json::json!({ "kid": key.kid(), "alg": key.algorithm().as_str() }))
+        .map(|key| {
+            let (state, from) = match realm.keys.state(key, now) {
+                KeyState::Signs => ("signs", None),
+                KeyState::SignsFrom(at) => ("signs_later", Some(rfc3339(at))),
+                KeyState::Listed => ("published", None),
+                KeyState::Retired => ("retired", None),
+            };
+            serde_json::json!({
+                "kid": key.kid(), "alg": key.algorithm().as_str(), "state": state, "from": from,
+            })
+        })
         .collect();
     serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),

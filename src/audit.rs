@@ -12,10 +12,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
+use crate::context::{Hop, Party};
 use crate::exchange::{ExchangeError, Trail};
 use crate::oauth::error::OAuthError;
 use crate::policy::decide::Reason;
-use crate::policy::facts::{REDACTED, SUBJECT_EXP};
+use crate::policy::facts::{ACTOR, ACTOR_EXP, REDACTED, SUBJECT, SUBJECT_EXP, Stated};
 use crate::snapshot::{AuditSettings, Snapshot};
 use sink::{AuditError, AuditSink, Target};
 
@@ -72,6 +73,9 @@ pub struct Record {
     /// The verified subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Value>,
+    /// The verified actor, where an actor token was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Value>,
     /// What was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Value>,
@@ -194,7 +198,13 @@ impl Record {
                 .as_ref()
                 .map(|permitted| permitted.processor.to_string()),
             client: client(trail, shown),
-            subject: subject(trail, shown),
+            subject: party(
+                &SUBJECT,
+                &trail.subject_token_hash,
+                trail.subject.as_ref(),
+                shown,
+            ),
+            actor: party(&ACTOR, &trail.actor_token_hash, trail.actor.as_ref(), shown),
             asked: asked(trail, shown),
             granted: granted(trail, shown),
             context: trail.facts.as_ref().map(|facts| redacted(facts, shown)),
@@ -260,10 +270,23 @@ fn detail(error: &ExchangeError) -> String {
 struct Shown<'a>(&'a BTreeSet<String>);
 
 /// Attributes that show one another: hiding one hides what it can be read from.
-const TELLING: [&[&str]; 3] = [
+const TELLING: [&[&str]; 4] = [
     &["scope", "request.scope", "subject.scope"],
     &["client.id", "client.names"],
-    &["subject.chain", "subject.chain.depth"],
+    &[
+        "subject.chain",
+        "subject.chain.depth",
+        "subject.act",
+        "subject.act.issuer",
+        "subject.act.sub",
+        "subject.act.client_id",
+    ],
+    &[
+        "subject.may_act",
+        "subject.may_act.issuer",
+        "subject.may_act.sub",
+        "subject.may_act.client_id",
+    ],
 ];
 
 impl Shown<'_> {
@@ -305,18 +328,24 @@ fn client(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
     }
 }
 
-fn subject(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
-    let hash = trail.subject_token_hash.as_ref()?;
-    let Some(party) = &trail.subject else {
+fn party(
+    stated: &Stated,
+    hash: &Option<String>,
+    party: Option<&Party>,
+    shown: Shown<'_>,
+) -> Option<Value> {
+    let hash = hash.as_ref()?;
+    let Some(party) = party else {
         return Some(serde_json::json!({ "token_sha256": hash }));
     };
+    let value = |name: &str, value: &str| shown.value(&stated.path(name), value);
     Some(serde_json::json!({
         "token_sha256": hash,
-        "issuer": shown.value("subject.issuer", party.issuer.as_str()),
-        "sub": shown.value("subject.sub", party.subject.as_str()),
-        "token_type": shown.value("subject.token_type", party.token_type.name()),
+        "issuer": value("issuer", party.issuer.as_str()),
+        "sub": value("sub", party.subject.as_str()),
+        "token_type": value("token_type", party.token_type.name()),
         "token_id": party.token_id,
-        "expires_at": shown.value(SUBJECT_EXP, party.expires_at.0),
+        "expires_at": shown.value(stated.exp, party.expires_at.0),
     }))
 }
 
@@ -329,6 +358,7 @@ fn asked(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
         "scope": shown.value("request.scope", asked.scope.clone()),
         "requested_token_type": shown.value("request.requested_token_type", requested),
         "subject_token_type": shown.value("subject.token_type", asked.subject_token_type.clone()),
+        "actor_token_type": shown.value("actor.token_type", asked.actor_token_type.clone()),
     }))
 }
 
@@ -340,16 +370,25 @@ fn granted(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
     let told = serde_json::json!({
         "audience": shown.made_of(target, audience),
         "scope": shown.value("scope", allowance.scope.to_string()),
-        "expires_at": shown.value(SUBJECT_EXP, allowance.expires_at.0),
+        "expires_at": shown.made_of(|path| [SUBJECT_EXP, ACTOR_EXP].contains(&path), allowance.expires_at.0),
         "token_type": allowance.token_type.name(),
         // A template may hold any attribute.
-        "sub": shown.made_of(|path| path.starts_with("subject.") || path.starts_with("client."), allowance.subject.as_str()),
+        "sub": shown.made_of(|path| ["subject.", "actor.", "client."].iter().any(|part| path.starts_with(part)), allowance.subject.as_str()),
         "token_id": issued.token_id,
         "token_sha256": issued.token_hash,
     });
     let Value::Object(mut granted) = told else {
         return None;
     };
+    if !allowance.act.is_empty() {
+        let tells = |path: &str| {
+            ["subject.act", "subject.chain", "actor.", "client."]
+                .iter()
+                .any(|part| path.starts_with(part))
+        };
+        let act = shown.made_of(tells, Hop::nested_json(&allowance.act));
+        granted.insert("act".to_owned(), act);
+    }
     if trail.permitted.as_ref()?.beyond_subject {
         // More than the subject's token had: to be found again by whoever looks.
         granted.insert("beyond_subject".to_owned(), true.into());

@@ -5,6 +5,7 @@
 
 mod clients;
 mod issuers;
+mod jwks;
 mod keys;
 mod outbound;
 mod policies;
@@ -45,7 +46,8 @@ pub struct LoadError {
 
 /// Loads a directory, and runs the tests of its policies.
 ///
-/// `current` gives what must outlive a reload: ephemeral keys.
+/// `current` gives what must outlive a reload: ephemeral keys, and those that still sign or whose tokens may
+/// be out.
 ///
 /// # Errors
 /// Every problem of the load, none twice; every test that failed.

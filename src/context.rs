@@ -3,9 +3,13 @@
 //! All of it is verified, canonical and typed before it gets here. Raw tokens and secrets have no
 //! place in it.
 
+mod delegation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+pub use delegation::{ActingParty, Hop, MAX_DEPTH, MayAct};
 
 use crate::oauth::NumericDate;
 use crate::oauth::claims::ClaimValue;
@@ -61,26 +65,12 @@ pub struct Party {
     pub auth_time: Option<NumericDate>,
     /// The actors of its `act`, the outermost first (RFC 8693 §4.1).
     pub chain: Vec<Hop>,
+    /// Its `may_act` (RFC 8693 §4.4).
+    pub may_act: Option<MayAct>,
     /// `jti`, for the audit.
     pub token_id: Option<String>,
     /// The claims that its issuer's configuration declares.
     pub claims: Attributes,
-}
-
-/// One actor of a delegation chain.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hop {
-    /// The alias of its issuer, or `unknown`.
-    pub issuer: Arc<str>,
-    /// Its `sub`.
-    pub sub: Option<Arc<str>>,
-    /// Its `client_id`.
-    pub client_id: Option<Arc<str>>,
-}
-
-impl Hop {
-    /// The issuer of a hop that says none, or one that the realm does not trust.
-    pub const UNKNOWN: &'static str = "unknown";
 }
 
 /// What was asked for.
@@ -105,6 +95,10 @@ pub struct ExchangeContext {
     pub client: ClientFacts,
     /// The subject.
     pub subject: Party,
+    /// The party of the actor token, where there is one.
+    pub actor: Option<Party>,
+    /// Our own issuer identifier.
+    pub own: Issuer,
     /// What was asked for.
     pub request: RequestFacts,
     /// The address that the request came from.
@@ -119,12 +113,18 @@ pub struct ExchangeContext {
 impl ExchangeContext {
     /// Puts a context together from what was verified.
     #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request, each named"
+    )]
     pub fn new(
         request_id: RequestId,
         grant_type: &'static str,
         request: &ExchangeRequest,
         client: Verified<ClientFacts>,
         subject: Verified<Party>,
+        actor: Option<Verified<Party>>,
+        own: &Issuer,
         peer: IpAddr,
         now: NumericDate,
     ) -> Self {
@@ -139,6 +139,8 @@ impl ExchangeContext {
             request,
             client.into_inner(),
             subject.into_inner(),
+            actor.map(Verified::into_inner),
+            own.clone(),
             peer,
             now,
         )
@@ -146,11 +148,17 @@ impl ExchangeContext {
 
     /// The same from facts that somebody states, for `explain` and tests of policies: it decides
     /// nothing about real tokens.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one request, each named"
+    )]
     pub(crate) fn assemble(
         request_id: RequestId,
         request: RequestFacts,
         client: ClientFacts,
         subject: Party,
+        actor: Option<Party>,
+        own: Issuer,
         peer: IpAddr,
         now: NumericDate,
     ) -> Self {
@@ -163,11 +171,48 @@ impl ExchangeContext {
             request_id,
             client,
             subject,
+            actor,
+            own,
             request,
             // One spelling of an address, however the socket was bound.
             peer: peer.to_canonical(),
             scope,
             now,
+        }
+    }
+    /// Who acts for the subject, if anybody does.
+    #[must_use]
+    pub fn acting(&self) -> ActingParty<'_> {
+        match &self.actor {
+            Some(actor) => ActingParty::Actor(actor),
+            None => ActingParty::Client(&self.client),
+        }
+    }
+
+    /// Whether the subject's `may_act` names who acts; `None` where it has none.
+    #[must_use]
+    pub fn may_act_names(&self) -> Option<bool> {
+        let may_act = self.subject.may_act.as_ref()?;
+        Some(may_act.names(self.acting()))
+    }
+
+    /// Who acts, as one actor of a chain.
+    #[must_use]
+    pub fn acting_hop(&self) -> Hop {
+        match self.acting() {
+            ActingParty::Actor(actor) => Hop {
+                issuer: Arc::from(actor.issuer.as_str()),
+                iss: Arc::from(actor.issuer_id.as_str()),
+                sub: Some(Arc::from(actor.subject.as_str())),
+                client_id: actor.client_id.clone(),
+            },
+            // Not as `sub`: there it could be taken for a user of the same name (RFC 9068 §5).
+            ActingParty::Client(client) => Hop {
+                issuer: Arc::from(IssuerAlias::own().as_str()),
+                iss: Arc::from(self.own.as_str()),
+                sub: None,
+                client_id: Some(Arc::from(client.id.as_str())),
+            },
         }
     }
 }

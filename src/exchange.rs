@@ -9,12 +9,13 @@ use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::id::{ClientId, ProcessorId, RequestId};
 use crate::oauth::request::{ExchangeRequest, RequestError, TokenRequest};
 use crate::oauth::response::ExchangeResponse;
+use crate::oauth::secret::RawToken;
 use crate::oauth::{NumericDate, TOKEN_EXCHANGE};
-use crate::policy::decide::{Allowance, ConfineError, Confined, Reason};
+use crate::policy::decide::{Allowance, ConfineError, Confined, Reason, Stage};
 use crate::policy::{Denial, Permit};
 use crate::provider::{Processor, ProviderError};
 use crate::snapshot::Realm;
-use crate::token::TokenError;
+use crate::token::{Role, TokenError};
 
 /// A grant type of the token endpoint.
 #[derive(Debug)]
@@ -47,6 +48,9 @@ pub enum ExchangeError {
     /// Its subject token was refused.
     #[error("subject_token: {0}")]
     Subject(TokenError),
+    /// Its actor token was refused.
+    #[error("actor_token: {0}")]
+    Actor(TokenError),
     /// The policy refused it.
     #[error("the policy refused the exchange ({})", .0.reason.name())]
     Denied(Box<Denial>),
@@ -76,7 +80,8 @@ pub async fn exchange(
 ) -> Result<ExchangeResponse, ExchangeError> {
     let grant = grant(incoming)?;
     let request = ExchangeRequest::try_from(incoming)?; // RFC 8693 §2.1
-    let client = realm.clients.authenticate(incoming).inspect_err(|_| {
+    let client = realm.clients.authenticate(incoming, now).await;
+    let client = client.inspect_err(|_| {
         trail.claimed_client = realm.clients.claimed(incoming).cloned();
     })?; // RFC 6749 §2.3
     let client = trail.client(client);
@@ -87,18 +92,32 @@ pub async fn exchange(
         .verify(
             &request.subject_token,
             &request.subject_token_type,
+            Role::Subject,
             &client.names,
             now,
         )
         .await
         .map_err(ExchangeError::Subject)?; // RFC 7519, RFC 7662
     let subject = trail.subject(subject);
+    let actor = match &request.actor {
+        None => None,
+        Some((token, token_type)) => {
+            let verified = realm
+                .issuers
+                .verify(token, token_type, Role::Actor, &client.names, now)
+                .await
+                .map_err(ExchangeError::Actor)?; // RFC 8693 §2.1: validated like the subject's
+            Some(trail.actor(verified))
+        }
+    };
     let context = ExchangeContext::new(
         trail.request_id.clone(),
         grant.name,
         &request,
         client,
         subject,
+        actor,
+        &realm.issuer,
         incoming.peer,
         now,
     );
@@ -134,7 +153,7 @@ impl ExchangeError {
             Self::Request(error) => error.code(),
             Self::Grant => ErrorCode::UnsupportedGrantType,
             Self::Client(error) => error.code(),
-            Self::Subject(error) => error.code(),
+            Self::Subject(error) | Self::Actor(error) => error.code(),
             Self::Denied(denial) => denial.code,
             Self::Provider(error) => error.code(),
             Self::Confine(_) => ErrorCode::ServerError,
@@ -149,7 +168,7 @@ impl ExchangeError {
             Self::Request(_) => "request_malformed",
             Self::Grant => "grant_type",
             Self::Client(error) => error.reason(),
-            Self::Subject(error) => error.reason(),
+            Self::Subject(error) | Self::Actor(error) => error.reason(),
             Self::Denied(denial) => denial.reason.name(),
             Self::Provider(_) => "provider_failed",
             Self::Confine(_) => "confine",
@@ -162,8 +181,9 @@ impl ExchangeError {
         let text = match self {
             Self::Request(error) => error.to_string(),
             Self::Grant => self.to_string(),
-            Self::Client(error) => error.to_string(),
+            Self::Client(error) => error.for_client(),
             Self::Subject(error) => format!("subject_token: {}", error.for_client()),
+            Self::Actor(error) => format!("actor_token: {}", error.for_client()),
             Self::Denied(denial) => match (&denial.tell, &denial.reason) {
                 (Some(tell), _) => tell.to_string(),
                 (None, Reason::Ambiguous(_)) => {
@@ -173,6 +193,11 @@ impl ExchangeError {
                     "none of the requested scope can be granted".to_owned()
                 }
                 (None, Reason::SubjectExpires) => "the subject token is about to expire".to_owned(),
+                (None, Reason::ActorExpires) => "the actor token is about to expire".to_owned(),
+                (None, Reason::ChainTooLong) => "the chain of actors is too long".to_owned(),
+                (None, Reason::NoRule(Stage::Actor)) => {
+                    "the party that acts is not one that may act for this subject".to_owned()
+                }
                 (None, _) => match denial.code {
                     ErrorCode::UnauthorizedClient => {
                         "this client may not exchange tokens here".to_owned()
@@ -206,6 +231,10 @@ pub struct Trail {
     pub subject: Option<Party>,
     /// SHA-256 of the subject token, base64url.
     pub subject_token_hash: Option<String>,
+    /// The verified actor.
+    pub actor: Option<Party>,
+    /// SHA-256 of the actor token, base64url.
+    pub actor_token_hash: Option<String>,
     /// The facts that the decision rests on.
     pub facts: Option<serde_json::Map<String, serde_json::Value>>,
     /// The permit, where there is one.
@@ -227,6 +256,8 @@ pub struct Asked {
     pub requested_token_type: Option<String>,
     /// `subject_token_type`.
     pub subject_token_type: String,
+    /// `actor_token_type`, where an actor token was sent.
+    pub actor_token_type: Option<String>,
 }
 
 /// A permit, as recorded.
@@ -262,6 +293,8 @@ impl Trail {
             client: None,
             subject: None,
             subject_token_hash: None,
+            actor: None,
+            actor_token_hash: None,
             facts: None,
             permitted: None,
             issued: None,
@@ -288,8 +321,14 @@ impl Trail {
                 .as_ref()
                 .map(|t| t.name().to_owned()),
             subject_token_type: request.subject_token_type.name().to_owned(),
+            actor_token_type: request
+                .actor
+                .as_ref()
+                .map(|(_, token_type)| token_type.name().to_owned()),
         });
-        self.subject_token_hash = Some(sha256_base64url(request.subject_token.expose().as_bytes()));
+        let hash = |token: &RawToken| sha256_base64url(token.expose().as_bytes());
+        self.subject_token_hash = Some(hash(&request.subject_token));
+        self.actor_token_hash = request.actor.as_ref().map(|(token, _)| hash(token));
         request
     }
 
@@ -304,6 +343,11 @@ impl Trail {
     fn subject(&mut self, subject: crate::proof::Verified<Party>) -> crate::proof::Verified<Party> {
         self.subject = Some((*subject).clone());
         subject
+    }
+
+    fn actor(&mut self, actor: crate::proof::Verified<Party>) -> crate::proof::Verified<Party> {
+        self.actor = Some((*actor).clone());
+        actor
     }
 
     fn context(&mut self, realm: &Realm, context: &ExchangeContext) {

@@ -2,7 +2,7 @@
 //!
 //! Owns everything a JWS is made of: JSON without ambiguity ([`json`]), base64url without
 //! ambiguity ([`base64url`]), the compact form ([`jws`]) and its header ([`Header`]), the public keys
-//! of an issuer ([`jwk`], [`key`]) and our own private keys ([`sign`]).
+//! of an issuer ([`jwk`], [`key`]), our own private keys ([`sign`]) and which of them signs when ([`ring`]).
 //!
 //! Does not know what a claim means, what time it is, where a key set comes from or which issuer
 //! is trusted: it takes bytes and gives a JSON object somebody signed, or the reason why not.
@@ -22,6 +22,7 @@ pub mod jwk;
 pub mod jws;
 pub mod key;
 mod pem;
+pub mod ring;
 mod roca;
 pub mod sign;
 
@@ -30,7 +31,8 @@ pub use json::{JsonError, Object, parse_object, parse_value};
 pub use jwk::{JwksError, KeySet, SkippedKey};
 pub use jws::{Compact, JwsError, Shape, claims_unverified, shape};
 pub use key::{PublicKey, thumbprint};
-pub use sign::{KeyError, SigningKey, SigningKeys};
+pub use ring::{KeyState, PublishedKey, SigningKeys, Succession};
+pub use sign::{KeyError, SigningKey};
 
 /// The longest `kid` taken or given, in bytes.
 pub const MAX_KID: usize = 256;

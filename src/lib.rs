@@ -18,7 +18,7 @@
 //! 5  audit   server   admin   reload   run   demo   cli    the edges: sockets, files changing, commands
 //! 4  exchange   config                                     the two straight lines
 //! 3  snapshot                                              what the two lines share
-//! 2  services   keys   token   client   provider             the open sets
+//! 2  store   services   keys   token   client   provider  the open sets
 //! 1  clock   swap   metrics   net   section   jose   policy  one pure engine and small tools
 //! 0  oauth   proof   diagnostic   context                  the vocabulary
 //! ```
@@ -43,10 +43,12 @@
 //! | RFC 6749 §2.3, §3.2, §5 | [`client`], [`oauth::form`], [`oauth::error`], `server::respond` |
 //! | RFC 7515, 7517, 7518, 7638, 8037, 8725 | [`jose`] |
 //! | RFC 7519 §4, RFC 9068 §4 | `token::party`, `token::jwt` |
+//! | RFC 7521 §4.2, RFC 7523 §2.2, §3 | `client::private_key_jwt`, [`store`] |
 //! | RFC 7662 | `token::introspect` |
 //! | RFC 7517 §5, RFC 9111 §5.2 | [`keys`] |
 //! | RFC 8414 | `config::root`; §3 of others: `config::issuers`, [`keys`] |
 //! | RFC 8693 §2.1, §2.2, §3 | [`oauth::request`], [`oauth::response`], [`oauth::token_type`] |
+//! | RFC 8693 §4 | [`oauth::claims`], `context::delegation`, [`policy::decide`] |
 //! | RFC 8707 §2, RFC 3986 | [`oauth::target`], [`oauth::uri`] |
 //! | RFC 9068 §2 | `provider::mint` |
 
@@ -75,6 +77,8 @@ pub mod jose;
 pub mod policy;
 
 // ── 2  the open sets: a contract, a table, one file per kind
+pub mod store;
+
 pub mod services;
 
 pub mod keys;

@@ -78,6 +78,16 @@ const JWKS_AGE: Metric = Metric {
     labels: &["issuer"],
     help: "How long ago the keys of an issuer were last found to be current.",
 };
+const REPLAY_REFUSED: Metric = Metric {
+    name: "cambist_replay_refused_total",
+    labels: &["reason"],
+    help: "Identifiers for one use, such as a client assertion's, that were refused.",
+};
+const REPLAY_ENTRIES: Metric = Metric {
+    name: "cambist_replay_entries",
+    labels: &[],
+    help: "Used identifiers that are remembered until they end.",
+};
 const BUILD: Metric = Metric {
     name: "cambist_build_info",
     labels: &["version"],
@@ -98,6 +108,8 @@ pub static METRICS: &[&Metric] = &[
     &JWKS_FETCHES,
     &JWKS_KEYS,
     &JWKS_AGE,
+    &REPLAY_REFUSED,
+    &REPLAY_ENTRIES,
     &BUILD,
 ];
 
@@ -117,6 +129,8 @@ pub struct Metrics {
     jwks_fetches: IntCounterVec,
     jwks_keys: GaugeVec,
     jwks_age: GaugeVec,
+    replay_refused: IntCounterVec,
+    replay_entries: GaugeVec,
 }
 
 impl Metrics {
@@ -165,12 +179,24 @@ impl Metrics {
             jwks_fetches: counter(&JWKS_FETCHES)?,
             jwks_keys: gauge(&JWKS_KEYS)?,
             jwks_age: gauge(&JWKS_AGE)?,
+            replay_refused: counter(&REPLAY_REFUSED)?,
+            replay_entries: gauge(&REPLAY_ENTRIES)?,
             registry: registry.clone(),
         };
         // Series that an alert rests on exist from the start.
         metrics.ambiguous.with_label_values::<&str>(&[]).inc_by(0);
         metrics.reload_ok.with_label_values::<&str>(&[]).set(0.0);
         metrics.reload_time.with_label_values::<&str>(&[]).set(0.0);
+        metrics
+            .replay_entries
+            .with_label_values::<&str>(&[])
+            .set(0.0);
+        for reason in ["full", "owner_full"] {
+            metrics
+                .replay_refused
+                .with_label_values(&[reason])
+                .inc_by(0);
+        }
         Ok(metrics)
     }
 
@@ -257,6 +283,19 @@ impl Metrics {
         for state in ["usable", "skipped"] {
             let _ = self.jwks_keys.remove_label_values(&[owner, state]);
         }
+    }
+
+    /// One identifier for one use that was refused.
+    pub fn replay_refused(&self, reason: &'static str) {
+        self.replay_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// How many used identifiers are remembered.
+    pub fn replay_entries(&self, entries: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a count of entries in memory")]
+        self.replay_entries
+            .with_label_values::<&str>(&[])
+            .set(entries as f64);
     }
 
     /// The text that Prometheus scrapes.

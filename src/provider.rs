@@ -85,6 +85,8 @@ pub struct Capabilities {
     pub issues: &'static [TokenType],
     /// Whether what it makes can carry a scope.
     pub carries_scope: bool,
+    /// Whether what it makes can say who acts (`act`, `may_act`; RFC 8693 §4).
+    pub carries_act: bool,
 }
 
 /// What a factory may build from, besides its own configuration.
@@ -158,6 +160,7 @@ pub fn processor(
         accepts: factory.capabilities.accepts.to_vec(),
         issues: factory.capabilities.issues.to_vec(),
         carries_scope: factory.capabilities.carries_scope,
+        carries_act: factory.capabilities.carries_act,
         parameters: factory.parameters,
         lifetime,
         max_lifetime,

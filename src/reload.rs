@@ -53,7 +53,16 @@ pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
     let current = gateway.live.load();
     let outcome = match config::load(dir, &gateway.services, Some(&current)) {
         Err(error) => ReloadOutcome::Rejected(error),
-        Ok(next) if next.hash == current.hash => ReloadOutcome::Unchanged,
+        Ok(next) if next.hash == current.hash => {
+            let now = gateway.services.clock.now();
+            let realm = &current.realm;
+            if realm.keys.outlived(now, realm.longest_lifetime()) {
+                // Only time has passed: keys that nobody needs any more go with the old snapshot.
+                tracing::info!("keys that were retired have been dropped");
+                gateway.live.publish(Arc::new(next));
+            }
+            ReloadOutcome::Unchanged
+        }
         Ok(next) => match next.settings.differences(&current.settings) {
             fields if !fields.is_empty() => ReloadOutcome::NeedsRestart(Restart {
                 fields,

@@ -439,8 +439,18 @@ impl Section {
 
     /// Takes `true` or `false`; absent is `false`.
     pub fn flag(&mut self, name: &'static str, problems: &mut Diagnostics) -> bool {
+        self.flag_or(name, false, problems)
+    }
+
+    /// Takes `true` or `false`; anything else, which is reported, is `false`.
+    pub fn flag_or(
+        &mut self,
+        name: &'static str,
+        absent: bool,
+        problems: &mut Diagnostics,
+    ) -> bool {
         let Some(node) = self.take(name) else {
-            return false;
+            return absent;
         };
         match node.text(problems).as_deref() {
             Some("true") => true,

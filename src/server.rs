@@ -33,6 +33,9 @@ const MAX_HEADERS: usize = 64;
 /// The most bytes of headers, hyper's read buffer.
 const MAX_HEAD: usize = 32 * 1024;
 
+/// How long the metadata may be kept by those who fetch it, in seconds.
+const METADATA_MAX_AGE: i64 = 60;
+
 /// What a request needs.
 #[derive(Debug)]
 pub struct Gateway {
@@ -146,15 +149,15 @@ async fn route(
         });
         return line.await.unwrap_or_else(|_| respond::failed());
     }
-    let document = if path == realm.metadata_path {
-        &realm.metadata
+    let (document, max_age) = if path == realm.metadata_path {
+        (&realm.metadata, METADATA_MAX_AGE)
     } else if path == realm.jwks_path {
-        &realm.jwks
+        (&realm.jwks, realm.jwks_max_age)
     } else {
         return respond::not_found();
     };
     match *request.method() {
-        Method::GET | Method::HEAD => respond::document(document),
+        Method::GET | Method::HEAD => respond::document(document, max_age),
         _ => respond::not_allowed("GET, HEAD"),
     }
 }

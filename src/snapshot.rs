@@ -55,8 +55,22 @@ pub struct Realm {
     pub metadata: String,
     /// The JWKS document.
     pub jwks: String,
+    /// How long it may be kept by those who fetch it, in seconds: less than a new key waits.
+    pub jwks_max_age: i64,
     /// Attributes whose values the audit does not show.
     pub redact: BTreeSet<String>,
+}
+
+impl Realm {
+    /// The longest that a token lives that this realm issues, in seconds.
+    #[must_use]
+    pub fn longest_lifetime(&self) -> i64 {
+        let processors = self.processors.values();
+        processors
+            .map(|processor| processor.schema.max_lifetime)
+            .max()
+            .unwrap_or_default()
+    }
 }
 
 /// A key that was made at the start, and the configuration that it was made for.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use introspect::{Credentials, Introspection};
 pub use jwt::OTHER_KINDS;
 
-use crate::context::Party;
+use crate::context::{Hop, Party};
 use crate::jose::{Compact, JwsError, Shape, claims_unverified, shape};
 use crate::keys::{KeySource, KeysError, Remote};
 use crate::net::NetError;
@@ -135,9 +135,12 @@ pub enum TokenError {
     /// It is addressed to somebody else.
     #[error("the token is not addressed to the party that may bring it here")]
     WrongAudience,
-    /// It has `act`, `may_act` or `cnf`, which this build cannot honour.
-    #[error("the token has `{0}`, which this server does not support")]
+    /// It has `cnf`, which this build cannot honour; or it is an actor token with `act` or `may_act`.
+    #[error("the token has `{0}`, which cannot be honoured here")]
     Constrained(&'static str),
+    /// The token has `act` or `may_act`, and what its issuer answers about it says otherwise.
+    #[error("the issuer's answer leaves out or changes the `{0}` of the token")]
+    Lost(&'static str),
     /// It has a character that no token has.
     #[error("the token has a character that no token may have")]
     Malformed,
@@ -205,6 +208,7 @@ impl TokenError {
             Self::Constrained("act") => "token_has_act",
             Self::Constrained("may_act") => "token_has_may_act",
             Self::Constrained(_) => "token_has_cnf",
+            Self::Lost(_) => "delegation_lost",
             Self::Malformed => "token_malformed",
             Self::OtherKind => "token_of_other_kind",
             Self::NotBearer => "token_not_bearer",
@@ -236,14 +240,25 @@ impl TokenError {
     }
 }
 
+/// What a token is brought as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// `subject_token`: of the party on behalf of whom something is asked.
+    Subject,
+    /// `actor_token`: of the party that acts.
+    Actor,
+}
+
 /// What a token is verified against, besides its issuer.
 pub(crate) struct Expectation<'a> {
     /// The type that it was presented as.
     pub token_type: &'a TokenType,
     /// The names of the client that brought it.
     pub client_names: &'a BTreeSet<Arc<str>>,
-    /// Our issuer identifier.
-    pub own: &'a Issuer,
+    /// What it is brought as.
+    pub role: Role,
+    /// All issuers of the realm, our own tokens' among them.
+    pub issuers: &'a IssuerSet,
     /// The time.
     pub now: NumericDate,
 }
@@ -269,13 +284,15 @@ impl IssuerSet {
         &self,
         token: &RawToken,
         token_type: &TokenType,
+        role: Role,
         client_names: &BTreeSet<Arc<str>>,
         now: NumericDate,
     ) -> Result<Verified<Party>, TokenError> {
         let expectation = Expectation {
             token_type,
             client_names,
-            own: &self.own,
+            role,
+            issuers: self,
             now,
         };
         match shape(token.expose()) {
@@ -287,8 +304,8 @@ impl IssuerSet {
                 let iss = claims.string("iss")?.ok_or(JwsError::IssMissing)?;
                 let issuer = self.by_id(iss)?;
                 let accepted = issuer.accepted(token_type)?;
-                let end = kind::check_unverified(&claims, false, &expectation)?;
-                introspected(issuer, accepted, token, end, &expectation).await
+                let said = kind::check_unverified(&claims, false, &expectation)?;
+                introspected(issuer, accepted, token, Some(said), &expectation).await
             }
             Shape::Jws => {
                 let compact = Compact::parse(token.expose())?;
@@ -301,8 +318,8 @@ impl IssuerSet {
                     _ => {
                         // The issuer's answer vouches for it; what the token itself says still
                         // binds, even where the answer leaves it out.
-                        let end = jwt::check_unverified(accepted, &compact, &expectation)?;
-                        introspected(issuer, accepted, token, end, &expectation).await
+                        let said = jwt::check_unverified(accepted, &compact, &expectation)?;
+                        introspected(issuer, accepted, token, Some(said), &expectation).await
                     }
                 }
             }
@@ -352,6 +369,17 @@ impl IssuerSet {
         }
     }
 
+    /// Our issuer identifier.
+    fn own(&self) -> &Issuer {
+        &self.own
+    }
+
+    /// The alias of an issuer identifier, or `unknown`.
+    fn alias_of(&self, id: &str) -> Arc<str> {
+        let known = self.issuers.iter().find(|issuer| issuer.id.as_str() == id);
+        Arc::from(known.map_or(Hop::UNKNOWN, |issuer| issuer.alias.as_str()))
+    }
+
     /// Where the keys that are in use come from, for whoever keeps them.
     pub fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
         self.iter()
@@ -364,13 +392,13 @@ async fn introspected(
     issuer: &TrustedIssuer,
     accepted: &AcceptedType,
     token: &RawToken,
-    end: Option<NumericDate>,
+    said: Option<kind::Said>,
     expectation: &Expectation<'_>,
 ) -> Result<Verified<Party>, TokenError> {
     match &issuer.introspection {
         Some(introspection) if accepted.by_introspection => {
             introspection
-                .verify(issuer, accepted, token, end, expectation)
+                .verify(issuer, accepted, token, said, expectation)
                 .await
         }
         _ => Err(TokenError::NoVerifier),

@@ -15,7 +15,7 @@ use crate::oauth::secret::Secret;
 pub(super) enum Keys {
     /// Make a signing key: PKCS#8 PEM, on standard output or in a new file that only you can read.
     New {
-        /// ES256, ES384, EdDSA or RS256.
+        /// ES256, ES384, EdDSA, or one of RSA's: RS256, PS256, …
         #[arg(long, default_value = "ES256")]
         alg: Algorithm,
         /// The file to make; it must not be there yet.
@@ -43,8 +43,13 @@ pub(super) fn keys(verb: &Keys) -> Exit {
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
+            // A file says that a key is RSA's, but not for which of its algorithms.
+            let alg = match alg.is_rsa() && *alg != Algorithm::RS256 {
+                true => format!(", alg: {alg}"),
+                false => String::new(),
+            };
             say(&format!(
-                "wrote {}\nin cambist.yaml, with the file beside it:  keys: [ {{ file: {name} }} ]\n",
+                "wrote {}\nin cambist.yaml, with the file beside it:  keys: [ {{ file: {name}{alg} }} ]\n",
                 path.display()
             ))?;
             Ok(GOOD)

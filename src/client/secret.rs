@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{Attempt, BoxFuture, ClientError, Credential, Proof, Used};
 use crate::jose::{base64url, constant_time_eq, random, sha256};
 use crate::oauth::secret::Secret;
 
@@ -54,6 +55,22 @@ impl SaltedHash {
     pub fn matches(&self, secret: &Secret) -> bool {
         constant_time_eq(&digest(&self.salt, secret), &self.hash)
     }
+}
+
+/// Compares with every secret that the client has for the method, and with one that nobody has where there
+/// is no such client.
+pub(super) fn verify(attempt: Attempt<'_>) -> BoxFuture<'_, Result<Option<Used>, ClientError>> {
+    let matched = match (&attempt.proof, attempt.credential) {
+        (Proof::Secret(sent), Some((_, Credential::Secrets(secrets)))) => secrets
+            .iter()
+            .fold(false, |matched, secret| secret.matches(sent) | matched),
+        (Proof::Secret(sent), _) => attempt.nobody.matches(sent),
+        (Proof::Assertion(_) | Proof::Nothing, _) => false,
+    };
+    Box::pin(std::future::ready(match matched {
+        true => Ok(None),
+        false => Err(ClientError::Failed),
+    }))
 }
 
 fn digest(salt: &[u8], secret: &Secret) -> [u8; 32] {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ClientError, Method, Presented};
+use super::{ClientError, Method, Presented, Proof, Takes, secret};
 use crate::oauth::form::decode;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::secret::Secret;
@@ -12,10 +12,12 @@ use crate::oauth::secret::Secret;
 pub static METHOD: Method = Method {
     name: "client_secret_basic",
     doc: "HTTP Basic authentication with the client's id and secret, both form-encoded first",
+    takes: Takes::Secrets,
     present,
+    verify: secret::verify,
 };
 
-fn present(request: &TokenRequest) -> Result<Option<Presented>, ClientError> {
+fn present(request: &TokenRequest) -> Result<Option<Presented<'_>>, ClientError> {
     let Some(header) = request.authorization.first() else {
         return Ok(None);
     };
@@ -41,5 +43,8 @@ fn present(request: &TokenRequest) -> Result<Option<Presented>, ClientError> {
     if client_id.is_empty() || secret.expose().is_empty() {
         return Err(ClientError::Malformed);
     }
-    Ok(Some(Presented { client_id, secret }))
+    Ok(Some(Presented {
+        client_id,
+        proof: Proof::Secret(secret),
+    }))
 }

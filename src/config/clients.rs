@@ -1,10 +1,12 @@
 //! `clients:` and `client_attributes:`.
 
+mod auth;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Sources;
-use crate::client::{Client, METHODS, SaltedHash};
+use crate::client::Client;
 use crate::context::Attributes;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::oauth::claims::ClaimType;
@@ -14,18 +16,22 @@ use crate::oauth::secret::Secret;
 use crate::policy::schema::ClientSchema;
 use crate::section::{Node, Section, Value};
 
-/// A secret that a machine did not draw is easily shorter; it is warned about.
-const SHORTEST_SECRET: usize = 20;
-
 type Registry = (
     Vec<Client>,
     Vec<ClientSchema>,
     BTreeMap<Arc<str>, ClaimType>,
 );
 
+/// What clients may call us in an assertion.
+pub(super) struct Us {
+    pub issuer: String,
+    pub token_endpoint: String,
+}
+
 /// Reads the clients, what policies may know of them, and the types of their attributes.
 pub(super) fn clients(
     root: &mut Section,
+    us: Option<&Us>,
     sources: &mut Sources,
     problems: &mut Diagnostics,
 ) -> Registry {
@@ -55,8 +61,9 @@ pub(super) fn clients(
                 own.insert(name);
             }
         }
-        let secrets = match section.require("auth", problems) {
-            Some(node) => auth(node, sources, problems),
+        let enabled = section.flag_or("enabled", true, problems);
+        let credentials = match section.require("auth", problems) {
+            Some(node) => auth::credentials(node, &key.name, us, sources, problems),
             None => BTreeMap::new(),
         };
         let attributes = attributes(&mut section, &types, problems);
@@ -65,7 +72,8 @@ pub(super) fn clients(
             id,
             names: own,
             attributes,
-            secrets,
+            enabled,
+            credentials,
         });
     }
     let schemas = clients.iter().map(|client| ClientSchema {
@@ -178,98 +186,6 @@ fn json(node: &Node, ty: ClaimType) -> Option<serde_json::Value> {
             .map(|item| json(item, ClaimType::String))
             .collect(),
         _ => None,
-    }
-}
-
-/// `auth: { METHOD: { secret_…: … } }`, or a list of two during a rotation.
-fn auth(
-    node: Node,
-    sources: &mut Sources,
-    problems: &mut Diagnostics,
-) -> BTreeMap<&'static str, Vec<SaltedHash>> {
-    let mut out = BTreeMap::new();
-    let (before, _) = problems.counts();
-    let span = node.span.clone();
-    let Some(section) = node.section(problems) else {
-        return out;
-    };
-    for (key, node) in section.into_entries() {
-        let Some(method) = METHODS.iter().find(|method| method.name == &*key.name) else {
-            let message = format!(
-                "`{}` is no client authentication method of this build",
-                key.name
-            );
-            let problem = Diagnostic::error("E1006", message).at(&key.span);
-            problems.push(problem.correct(&key.name, METHODS.iter().map(|method| method.name)));
-            continue;
-        };
-        let at = node.span.clone();
-        let nodes = node.list();
-        if nodes.len() > 2 {
-            problems.push(
-                Diagnostic::error("E1006", "a client has at most two secrets, for a rotation")
-                    .at(&at),
-            );
-        }
-        let secrets: Vec<_> = nodes
-            .into_iter()
-            .filter_map(|node| salted(node, sources, problems))
-            .collect();
-        if secrets.is_empty() && problems.counts().0 == before {
-            problems.push(Diagnostic::error("E1005", "this method has no secret").at(&at));
-        }
-        out.insert(method.name, secrets);
-    }
-    if out.is_empty() && problems.counts().0 == before {
-        let problem =
-            Diagnostic::error("E1005", "this client has no authentication method").at(&span);
-        problems.push(
-            problem.help("for example `auth: { client_secret_basic: { secret_sha256: \"…\" } }`"),
-        );
-    }
-    out
-}
-
-fn salted(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Option<SaltedHash> {
-    let mut section = node.section(problems)?;
-    let span = section.span.clone();
-    let hash = section.take("secret_sha256");
-    let plain = secret_from(&mut section, sources, problems);
-    section.finish(problems);
-    match (hash, plain) {
-        (Some(node), Found::None) => {
-            // The value is not repeated in the message: somebody may have put the secret itself here.
-            let parsed = node.text(problems)?.parse();
-            parsed
-                .map_err(|error| {
-                    problems
-                        .push(Diagnostic::error("E1006", format!("this {error}")).at(&node.span))
-                })
-                .ok()
-        }
-        (None, Found::Secret(secret)) => {
-            if secret.expose().len() < SHORTEST_SECRET {
-                let problem = Diagnostic::warning(
-                    "E1013",
-                    "this client's secret is short enough to be guessed",
-                );
-                problems.push(problem.at(&span).help("draw one: `cambist secret new`"));
-            }
-            match SaltedHash::new(&secret) {
-                Ok(hash) => Some(hash),
-                Err(error) => {
-                    problems
-                        .push(Diagnostic::error("E1006", format!("this secret {error}")).at(&span));
-                    None
-                }
-            }
-        }
-        (None, Found::Broken) => None,
-        _ => {
-            let message = "give one of `secret_sha256`, `secret_file` and `secret_env`";
-            problems.push(Diagnostic::error("E1005", message).at(&span).concealed());
-            None
-        }
     }
 }
 

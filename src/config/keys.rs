@@ -1,15 +1,30 @@
-//! `keys:`: our signing keys. The first one signs, all of them are published.
+//! `keys:` and `key_rotation:`: our signing keys. The first one signs, all of them are published; a new one
+//! waits until verifiers know it, and an old one stays as long as its tokens may be out.
 
 use std::sync::Arc;
 
 use super::Sources;
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::jose::{Algorithm, SigningKey, SigningKeys};
-use crate::section::{Node, Section};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::jose::{Algorithm, KeyError, SigningKey, SigningKeys, Succession};
+use crate::oauth::NumericDate;
+use crate::section::{Node, Seconds, Section};
 use crate::snapshot::{EphemeralKey, Settings, Snapshot};
 
-/// Our keys, and those among them that were made for this process.
-pub(super) type Keys = (SigningKeys, Vec<EphemeralKey>);
+/// How long a new key is published before it signs, in seconds, unless configured otherwise.
+const NOTICE: i64 = 600;
+/// The longest that this may be.
+const MAX_NOTICE: i64 = 7 * 86_400;
+/// The longest that the published keys may be kept by those who fetch them, in seconds.
+const MAX_AGE: i64 = 300;
+
+/// What configuration says of our keys.
+pub(super) struct Keys {
+    pub keys: SigningKeys,
+    /// Those among them that were made for this process.
+    pub ephemeral: Vec<EphemeralKey>,
+    /// How long the published keys may be kept by those who fetch them, in seconds.
+    pub max_age: i64,
+}
 
 struct Reader<'a> {
     settings: Option<&'a Settings>,
@@ -24,9 +39,11 @@ pub(super) fn signing_keys(
     root: &mut Section,
     settings: Option<&Settings>,
     sources: &mut Sources,
+    now: NumericDate,
     current: Option<&Snapshot>,
     problems: &mut Diagnostics,
 ) -> Option<Keys> {
+    let notice = notice(root, problems);
     let node = root.require("keys", problems)?;
     let span = node.span.clone();
     let (before, _) = problems.counts();
@@ -48,12 +65,56 @@ pub(super) fn signing_keys(
     if problems.counts().0 > before {
         return None;
     }
-    match SigningKeys::new(keys) {
-        Ok(keys) => Some((keys, ephemeral)),
+    // Half of the time that they have: nobody who keeps them so long misses a new key.
+    let max_age = (notice / 2).min(MAX_AGE);
+    let made = match current {
+        None => SigningKeys::started(keys, now),
+        Some(current) => current.realm.keys.succeed(
+            keys,
+            Succession {
+                now,
+                // What was promised with the earlier keys still holds.
+                notice: notice.max(current.realm.jwks_max_age),
+                longest: current.realm.longest_lifetime(),
+                in_flight: i64::try_from(current.settings.request_timeout).unwrap_or(i64::MAX),
+            },
+        ),
+    };
+    match made {
+        Ok(keys) => Some(Keys {
+            keys,
+            ephemeral,
+            max_age,
+        }),
         Err(error) => {
-            problems.push(Diagnostic::error("E1011", error.to_string()).at(&span));
+            let problem = Diagnostic::error("E1011", error.to_string()).at(&span);
+            problems.push(match error {
+                KeyError::KidInUse => problem.help("give the new key another `kid`, or none"),
+                _ => problem,
+            });
             None
         }
+    }
+}
+
+/// `key_rotation: { publish_before_use: 10m }`.
+fn notice(root: &mut Section, problems: &mut Diagnostics) -> i64 {
+    let Some(mut section) = root.section("key_rotation", problems) else {
+        return NOTICE;
+    };
+    let node = section.take("publish_before_use");
+    section.finish(problems);
+    let Some(node) = node else {
+        return NOTICE;
+    };
+    match node.parse::<Seconds>(problems) {
+        Some(Seconds(seconds)) if seconds <= MAX_NOTICE => seconds,
+        Some(_) => {
+            let message = "`publish_before_use` must be at most 7d";
+            problems.push(Diagnostic::error("E1006", message).at(&node.span));
+            NOTICE
+        }
+        None => NOTICE,
     }
 }
 
@@ -66,20 +127,33 @@ impl Reader<'_> {
         let kid = section
             .take("kid")
             .and_then(|node| node.text(self.problems));
+        let alg = section.take("alg");
         section.finish(self.problems);
         match (ephemeral, file) {
-            (Some(node), None) => self.ephemeral(&node, kid),
+            (Some(node), None) => {
+                if let Some(alg) = alg {
+                    let message = "an ephemeral key has its algorithm behind `ephemeral`";
+                    self.problems
+                        .push(Diagnostic::error("E1006", message).at(&alg.span));
+                }
+                self.ephemeral(&node, kid)
+            }
             (None, Some(node)) => {
+                let algorithm: Option<Algorithm> = match &alg {
+                    Some(alg) => Some(alg.parse(self.problems)?),
+                    None => None,
+                };
                 let name = node.text(self.problems)?;
                 let pem = self.sources.bytes(&name, Some(&node.span), self.problems)?;
                 self.sources
                     .warn_if_readable_by_others(&name, &node.span, self.problems);
-                finish(
-                    SigningKey::from_pem(&pem),
-                    kid.as_deref(),
-                    &node.span,
-                    self.problems,
-                )
+                let key = finish(SigningKey::from_pem(&pem), &node.span, self.problems)?;
+                let span = alg.map_or(node.span, |alg| alg.span);
+                let key = match algorithm {
+                    Some(algorithm) => finish(key.for_algorithm(algorithm), &span, self.problems)?,
+                    None => key,
+                };
+                Some(named(key, kid.as_deref()))
             }
             _ => {
                 let problem = Diagnostic::error(
@@ -115,7 +189,8 @@ impl Reader<'_> {
             Some(index) => self.kept.remove(index),
             None => {
                 let made = SigningKey::generate(algorithm);
-                let key = finish(made, kid.as_deref(), &node.span, self.problems)?;
+                let key = finish(made, &node.span, self.problems)?;
+                let key = named(key, kid.as_deref());
                 EphemeralKey {
                     algorithm,
                     kid,
@@ -129,20 +204,18 @@ impl Reader<'_> {
     }
 }
 
+fn named(key: SigningKey, kid: Option<&str>) -> Arc<SigningKey> {
+    Arc::new(match kid {
+        Some(kid) => key.with_kid(kid.to_owned()),
+        None => key,
+    })
+}
+
 fn finish(
-    key: Result<SigningKey, crate::jose::KeyError>,
-    kid: Option<&str>,
-    span: &crate::diagnostic::Span,
+    key: Result<SigningKey, KeyError>,
+    span: &Span,
     problems: &mut Diagnostics,
-) -> Option<Arc<SigningKey>> {
-    match key {
-        Ok(key) => Some(Arc::new(match kid {
-            Some(kid) => key.with_kid(kid.to_owned()),
-            None => key,
-        })),
-        Err(error) => {
-            problems.push(Diagnostic::error("E1011", error.to_string()).at(span));
-            None
-        }
-    }
+) -> Option<SigningKey> {
+    key.map_err(|error| problems.push(Diagnostic::error("E1011", error.to_string()).at(span)))
+        .ok()
 }

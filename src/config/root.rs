@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::clients::Us;
 use super::{Sources, clients, issuers, keys, outbound, policies, processors, settings};
 use crate::client::{ClientSet, METHODS};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -17,6 +18,7 @@ use crate::provider::Material;
 use crate::section::Section;
 use crate::services::Services;
 use crate::snapshot::{Realm, RulePlace, Settings, Snapshot};
+use crate::store::Limits;
 
 /// What a root file says.
 pub(super) struct Parts {
@@ -86,11 +88,18 @@ fn realm(
     let (before, _) = problems.counts();
     let issuer = own_issuer(root, problems);
     let token_path = token_path(root, issuer.as_ref(), problems);
-    let keys = keys::signing_keys(root, settings, sources, current, problems);
-    let (keys, ephemeral) = keys.unzip();
+    let now = services.clock.now();
+    let own = keys::signing_keys(root, settings, sources, now, current, problems);
+    let keys = own.as_ref().map(|own| &own.keys);
     let resources = resources(root, problems);
-    let (clients, client_schemas, client_attributes) = clients::clients(root, sources, problems);
-    let clients = ClientSet::new(clients);
+    let us = issuer.as_ref().map(|(issuer, uri)| Us {
+        issuer: issuer.as_str().to_owned(),
+        token_endpoint: format!("{}{token_path}", uri.origin()),
+    });
+    let (clients, client_schemas, client_attributes) =
+        clients::clients(root, us.as_ref(), sources, problems);
+    let limits = replay(root, problems);
+    let clients = ClientSet::new(clients, Arc::clone(&services.single_use), limits);
     let (id, uri) = issuer.unzip();
     let known: Vec<_> = current
         .iter()
@@ -98,20 +107,17 @@ fn realm(
         .collect();
     let issuers = issuers::issuers(
         root,
-        id.as_ref().zip(keys.as_ref()),
+        id.as_ref().zip(keys),
         sources,
         services,
         &known,
         problems,
     );
-    let material = id
-        .as_ref()
-        .zip(keys.as_ref())
-        .map(|(issuer, keys)| Material {
-            services,
-            issuer,
-            keys,
-        });
+    let material = id.as_ref().zip(keys).map(|(issuer, keys)| Material {
+        services,
+        issuer,
+        keys,
+    });
     let processors = processors::processors(root, defaults, material.as_ref(), problems);
     // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
     let sound = problems.counts().0 == before;
@@ -123,7 +129,6 @@ fn realm(
         .cloned()
         .collect();
     let schema = Schema {
-        capabilities: Vec::new(),
         issuers: issuers
             .as_ref()
             .map(|(_, schemas)| schemas.clone())
@@ -143,7 +148,7 @@ fn realm(
     }
     redactable(&redact, &schema, problems);
     let (policies, trials) = policies::compile(&files, &schema, &processors, problems)?;
-    let (issuer, uri, keys, (issuers, _)) = (id?, uri?, keys?, issuers?);
+    let (issuer, uri, own, (issuers, _)) = (id?, uri?, own?, issuers?);
     let metadata = metadata(&issuer, &uri, &token_path, &clients);
     let text = sources.source_text();
     let rules = policies.rules().iter().map(|r| (&r.id, &r.span, &r.doc));
@@ -162,12 +167,13 @@ fn realm(
             uri.path().trim_end_matches('/')
         ),
         jwks_path: jwks_path(&uri),
-        jwks: keys.jwks().to_string(),
         net: services.net.clone(),
+        jwks: own.keys.jwks().to_string(),
+        jwks_max_age: own.max_age,
         issuers,
         clients,
-        keys,
-        ephemeral: ephemeral?,
+        keys: own.keys,
+        ephemeral: own.ephemeral,
         processors,
         policies,
         trials,
@@ -254,15 +260,37 @@ fn jwks_path(issuer: &Uri) -> String {
 /// RFC 8414 §2, from what is loaded.
 fn metadata(issuer: &Issuer, uri: &Uri, token_path: &str, clients: &ClientSet) -> String {
     let grants: Vec<&str> = GRANTS.iter().map(|grant| grant.grant_type).collect();
-    serde_json::json!({
+    let mut document = serde_json::json!({
         "issuer": issuer.as_str(),
         "token_endpoint": format!("{}{token_path}", uri.origin()),
         "jwks_uri": format!("{}{}", uri.origin(), jwks_path(uri)),
         "response_types_supported": [],
         "grant_types_supported": grants,
         "token_endpoint_auth_methods_supported": clients.methods(),
-    })
-    .to_string()
+    });
+    let algorithms = clients.assertion_algorithms();
+    let names: Vec<&str> = algorithms.iter().map(|alg| alg.as_str()).collect();
+    if let (Some(members), false) = (document.as_object_mut(), names.is_empty()) {
+        let member = "token_endpoint_auth_signing_alg_values_supported";
+        members.insert(member.to_owned(), names.into());
+    }
+    document.to_string()
+}
+
+/// `replay: { capacity: 1000000, per_client: 250000 }`: how much of what is good for one use is remembered.
+fn replay(root: &mut Section, problems: &mut Diagnostics) -> Limits {
+    const MOST: usize = 100_000_000;
+    let Some(mut section) = root.section("replay", problems) else {
+        return Limits::default();
+    };
+    let capacity = settings::count(&mut section, "capacity", Limits::CAPACITY, MOST, problems);
+    let share = Limits::new(capacity).per_owner;
+    let per_owner = settings::count(&mut section, "per_client", share, capacity, problems);
+    section.finish(problems);
+    Limits {
+        capacity,
+        per_owner,
+    }
 }
 
 fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry {

@@ -142,7 +142,8 @@ fn address(
     }
 }
 
-fn count(
+/// A number from 1 to `max`.
+pub(super) fn count(
     section: &mut Section,
     key: &'static str,
     default: usize,

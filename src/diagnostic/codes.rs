@@ -71,6 +71,8 @@ pub static CODES: &[Code] = &[
     page!("E0330", "asking for more slips past a deny"),
     page!("E0331", "another spelling of a target slips past a deny"),
     page!("E0332", "the same target by audience slips past a deny"),
+    page!("E0401", "the tenant of a shared issuer is not fixed"),
+    page!("E0403", "a leave to act is ignored"),
     page!("E0405", "subjects of a foreign issuer need a name here"),
     page!("E0406", "two issuers may get the same subject"),
     page!("E0407", "more scope than the subject has"),
@@ -88,6 +90,7 @@ pub static CODES: &[Code] = &[
     page!("E0611", "a processor makes no such token"),
     page!("E0612", "a processor does not take such a token"),
     page!("E0613", "a claim that is not for a policy to set"),
+    page!("E0614", "a processor cannot say who acts"),
     page!("E0701", "a test failed"),
     page!("E0702", "a test that cannot be run"),
     page!("E0703", "a test that expects what cannot be"),
@@ -110,4 +113,5 @@ pub static CODES: &[Code] = &[
     page!("E1017", "not a file for the audit"),
     page!("E1018", "the directory of the audit is not there"),
     page!("E1019", "every request comes from the proxy"),
+    page!("E1030", "a client that anybody can be"),
 ];

@@ -1,24 +1,22 @@
-//! Our own private keys: made, read from PKCS#8, published as a JWKS, and signed with.
+//! Our own private keys: made, read from PKCS#8, and signed with.
 //!
 //! Owns the parsed key pairs; a key is parsed once, not at every signature. Does not know where a
-//! key file lies, what is signed, or for whom.
+//! key file lies, what is signed, or for whom, nor which of several keys signs.
 
 use std::fmt;
-use std::sync::Arc;
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    self as crypto, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
-    RsaPublicKeyComponents,
+    self as crypto, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding,
+    RsaKeyPair, RsaPublicKeyComponents,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::header::is_kid;
-use super::{Algorithm, JwksError, KeySet, MAX_KID, base64url, key, pem};
+use super::{Algorithm, MAX_KID, base64url, key, pem};
 
 /// A private key of ours, bound to one algorithm and one `kid`.
 pub struct SigningKey {
@@ -37,15 +35,14 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// A new key for `ES256`, `ES384`, `EdDSA` or `RS256`.
+    /// A new key for an algorithm.
     ///
     /// RSA keys have 2048 bits: signing with 3072 takes about four times as long, every verifier
     /// takes 2048, and NIST SP 800-57 holds them good through 2030, far beyond the life of a key that
     /// is rotated. Whoever wants more brings a PEM file or uses an elliptic curve.
     ///
     /// # Errors
-    /// [`KeyError::Unsupported`] for another algorithm, [`KeyError::Generate`] when the random
-    /// source fails.
+    /// [`KeyError::Generate`] when the random source fails.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         Self::new(Pair::generate(algorithm)?, algorithm)
     }
@@ -65,7 +62,8 @@ impl SigningKey {
     }
 
     /// Reads a PEM text with one unencrypted PKCS#8 `PRIVATE KEY` (RFC 5958, RFC 7468 §10). The
-    /// key's type says its algorithm: P-256 `ES256`, P-384 `ES384`, Ed25519 `EdDSA`, RSA `RS256`.
+    /// key's type says its algorithm: P-256 `ES256`, P-384 `ES384`, Ed25519 `EdDSA`, RSA `RS256` unless
+    /// [`for_algorithm`](Self::for_algorithm) says another.
     ///
     /// # Errors
     /// A [`KeyError`] that says what the file holds instead and what to do about it.
@@ -99,7 +97,21 @@ impl SigningKey {
         })
     }
 
-    /// The same key under a `kid` of the operator's choice. [`SigningKeys::new`] checks it.
+    /// The same key for another algorithm that its type allows: an RSA key is for any of RSA's.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherType`] for an algorithm of another type of key.
+    pub fn for_algorithm(self, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let rsa = matches!(self.pair, Pair::Rsa(_)) && algorithm.is_rsa();
+        if rsa || algorithm == self.algorithm {
+            Ok(Self { algorithm, ..self })
+        } else {
+            Err(KeyError::OtherType(algorithm))
+        }
+    }
+
+    /// The same key under a `kid` of the operator's choice.
+    /// [`SigningKeys::new`](super::SigningKeys::new) checks it.
     #[must_use]
     pub fn with_kid(self, kid: String) -> Self {
         Self { kid, ..self }
@@ -141,7 +153,7 @@ impl SigningKey {
             Pair::Ed(pair) => pair.try_sign(message).map(|made| made.as_ref().to_vec()),
             Pair::Rsa(pair) => {
                 let mut made = vec![0; pair.public_modulus_len()];
-                pair.sign(&crypto::RSA_PKCS1_SHA256, &random, message, &mut made)
+                pair.sign(padding(self.algorithm), &random, message, &mut made)
                     .map(|()| made)
             }
         }
@@ -178,75 +190,12 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Our keys: the first signs, all are published, so that a key can be announced before it is used
-/// and kept until what it signed has expired.
-#[derive(Clone, Debug)]
-pub struct SigningKeys {
-    first: Arc<SigningKey>,
-    others: Vec<Arc<SigningKey>>,
-    verifier: KeySet,
-}
-
-impl SigningKeys {
-    /// Keys in order of preference.
-    ///
-    /// # Errors
-    /// [`KeyError::NoKeys`], [`KeyError::BadKid`], [`KeyError::KidTwice`], and
-    /// [`KeyError::Unsafe`] for a key a strict verifier would not take.
-    pub fn new(keys: Vec<Arc<SigningKey>>) -> Result<Self, KeyError> {
-        for (index, key) in keys.iter().enumerate() {
-            if !is_kid(key.kid()) {
-                return Err(KeyError::BadKid);
-            }
-            if keys
-                .iter()
-                .take(index)
-                .any(|other| other.kid() == key.kid())
-            {
-                return Err(KeyError::KidTwice);
-            }
-        }
-        let verifier = verifier(&keys)?;
-        let mut keys = keys.into_iter();
-        Ok(Self {
-            first: keys.next().ok_or(KeyError::NoKeys)?,
-            others: keys.collect(),
-            verifier,
-        })
-    }
-
-    /// The key that signs.
-    pub fn signer(&self) -> &Arc<SigningKey> {
-        &self.first
-    }
-
-    /// Every key, the signing one first.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
-    /// The key of this `kid`.
-    pub fn find(&self, kid: &str) -> Option<&Arc<SigningKey>> {
-        self.iter().find(|key| key.kid() == kid)
-    }
-
-    /// The JWKS document to publish (RFC 7517 §5): public members only.
-    pub fn jwks(&self) -> Value {
-        jwks(self.iter())
-    }
-
-    /// What checks our own tokens.
-    pub fn verifier(&self) -> KeySet {
-        self.verifier.clone()
-    }
-}
-
 /// Why a key of ours cannot be made, read or used. The messages hold nothing of the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Keys for this algorithm are not made here.
-    #[error("keys for {0} cannot be generated; choose ES256, ES384, EdDSA or RS256")]
-    Unsupported(Algorithm),
+    /// The algorithm is for another type of key.
+    #[error("this key is of another type than {0} needs")]
+    OtherType(Algorithm),
     /// The library failed to make a key.
     #[error("the key could not be generated")]
     Generate,
@@ -295,6 +244,9 @@ pub enum KeyError {
     /// Two keys of one `kid`.
     #[error("two signing keys have the same `kid`")]
     KidTwice,
+    /// A key that is published, or was until lately, has the `kid` already.
+    #[error("the `kid` is in use for another key or algorithm, whose tokens may still be out")]
+    KidInUse,
     /// The library failed to sign.
     #[error("the signature could not be made")]
     Sign,
@@ -309,11 +261,10 @@ impl Pair {
     fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         match algorithm {
             Algorithm::EdDSA => Ed25519KeyPair::generate().map(Self::Ed),
-            Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa),
-            _ => EcdsaKeyPair::generate(
-                ec_algorithm(algorithm).ok_or(KeyError::Unsupported(algorithm))?,
-            )
-            .map(Self::Ec),
+            _ => match ec_algorithm(algorithm) {
+                Some(signing) => EcdsaKeyPair::generate(signing).map(Self::Ec),
+                None => RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa),
+            },
         }
         .map_err(|_| KeyError::Generate)
     }
@@ -363,21 +314,19 @@ fn ec_algorithm(algorithm: Algorithm) -> Option<&'static EcdsaSigningAlgorithm> 
     }
 }
 
-fn jwks<'a>(keys: impl Iterator<Item = &'a Arc<SigningKey>>) -> Value {
-    let keys: Vec<Value> = keys.map(|key| key.public_jwk()).collect();
-    json!({ "keys": keys })
-}
-
-fn verifier(keys: &[Arc<SigningKey>]) -> Result<KeySet, KeyError> {
-    let refused = match KeySet::from_jwks_value(&jwks(keys.iter()), &[]) {
-        Ok((set, skipped)) if skipped.is_empty() => return Ok(set),
-        Ok((_, skipped)) | Err(JwksError::NoUsableKey(skipped)) => skipped,
-        Err(_) => Vec::new(),
-    };
-    Err(match refused.first() {
-        Some(key) => KeyError::Unsafe { reason: key.reason },
-        None => KeyError::NoKeys,
-    })
+/// What an RSA key does for each algorithm (RFC 7518 §3.3, §3.5).
+fn padding(algorithm: Algorithm) -> &'static dyn RsaEncoding {
+    match algorithm {
+        Algorithm::RS384 => &crypto::RSA_PKCS1_SHA384,
+        Algorithm::RS512 => &crypto::RSA_PKCS1_SHA512,
+        Algorithm::PS256 => &crypto::RSA_PSS_SHA256,
+        Algorithm::PS384 => &crypto::RSA_PSS_SHA384,
+        Algorithm::PS512 => &crypto::RSA_PSS_SHA512,
+        // No RSA key is bound to one of the others.
+        Algorithm::RS256 | Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => {
+            &crypto::RSA_PKCS1_SHA256
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! A claim of the wrong type is an error, never an absent one: treating it as absent has let tokens
 //! pass that should not have (CVE-2026-25537).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::NumericDate;
@@ -106,6 +108,93 @@ impl Claims {
     }
 }
 
+/// Who a party is: the members of `act` and `may_act` that this program knows (RFC 8693 §4.1, §4.4).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Identity {
+    /// `iss`
+    pub iss: Option<Arc<str>>,
+    /// `sub`
+    pub sub: Option<Arc<str>>,
+    /// `client_id`
+    pub client_id: Option<Arc<str>>,
+}
+
+impl Identity {
+    /// Reads the members that identify; the others are left alone. Nobody is identified without `sub`
+    /// and `client_id`.
+    fn read(claim: &'static str, object: &Map<String, Value>) -> Result<Self, ClaimError> {
+        let member = |name: &str| match object.get(name) {
+            None => Ok(None),
+            // Bounds what a chain can grow to; no control character reaches a log or a token.
+            Some(Value::String(text))
+                if !text.is_empty()
+                    && text.len() <= 1024
+                    && !text.chars().any(char::is_control) =>
+            {
+                Ok(Some(Arc::from(text.as_str())))
+            }
+            Some(_) => Err(error(claim, "has a member that is no usable text")),
+        };
+        let identity = Self {
+            iss: member("iss")?,
+            sub: member("sub")?,
+            client_id: member("client_id")?,
+        };
+        if identity.sub.is_none() && identity.client_id.is_none() {
+            return Err(error(
+                claim,
+                "names nobody: it has neither `sub` nor `client_id`",
+            ));
+        }
+        Ok(identity)
+    }
+}
+
+impl Claims {
+    /// The actors of `act`, the outermost first; none where there is no such claim. Members that do not
+    /// identify (`exp`, `aud`, …) mean nothing within it and are not taken (RFC 8693 §4.1).
+    ///
+    /// # Errors
+    /// When it is anything but nested objects, when one of them names nobody, or when they are more than
+    /// `most`.
+    pub fn actors(&self, most: usize) -> Result<Vec<Identity>, ClaimError> {
+        let mut actors = Vec::new();
+        let mut next = self.0.get("act");
+        while let Some(value) = next {
+            let object = value
+                .as_object()
+                .ok_or_else(|| error("act", "is not an object"))?;
+            if actors.len() == most {
+                return Err(error("act", "is a longer chain than is taken"));
+            }
+            actors.push(Identity::read("act", object)?);
+            next = object.get("act");
+        }
+        Ok(actors)
+    }
+
+    /// `may_act`: whom the token allows to act for its subject (RFC 8693 §4.4).
+    ///
+    /// # Errors
+    /// When it is anything but an object, names nobody, or has a member that this program does not know:
+    /// a condition that is not understood cannot be said to hold.
+    pub fn may_act(&self) -> Result<Option<Identity>, ClaimError> {
+        let Some(value) = self.0.get("may_act") else {
+            return Ok(None);
+        };
+        let object = value
+            .as_object()
+            .ok_or_else(|| error("may_act", "is not an object"))?;
+        if object
+            .keys()
+            .any(|name| !["iss", "sub", "client_id"].contains(&&**name))
+        {
+            return Err(error("may_act", "has a member that is not understood"));
+        }
+        Identity::read("may_act", object).map(Some)
+    }
+}
+
 fn error(claim: &str, problem: &'static str) -> ClaimError {
     ClaimError {
         claim: claim.to_owned(),
@@ -175,7 +264,7 @@ impl ClaimType {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClaimValue {
     /// See [`ClaimType::String`].
-    String(std::sync::Arc<str>),
+    String(Arc<str>),
     /// See [`ClaimType::Int`].
     Int(i64),
     /// See [`ClaimType::Bool`].
@@ -183,7 +272,7 @@ pub enum ClaimValue {
     /// See [`ClaimType::Uri`].
     Uri(Uri),
     /// See [`ClaimType::StringSet`].
-    StringSet(std::collections::BTreeSet<std::sync::Arc<str>>),
+    StringSet(std::collections::BTreeSet<Arc<str>>),
 }
 
 /// A claim that an issuer's configuration declares.
@@ -227,6 +316,37 @@ mod tests {
         for bad in ["b", "c", "e", "f"] {
             assert!(c.date(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn act_and_may_act_are_whole_or_refused() {
+        let who = |c: serde_json::Value| claims(c).actors(2);
+        assert_eq!(who(serde_json::json!({})), Ok(Vec::new()));
+        let two =
+            serde_json::json!({ "act": { "sub": "a", "exp": 1, "act": { "client_id": "b" } } });
+        assert_eq!(who(two).map(|hops| hops.len()), Ok(2));
+        for bad in [
+            serde_json::json!(null),
+            serde_json::json!("x"),
+            serde_json::json!([{ "sub": "x" }]),
+            serde_json::json!({}),
+            serde_json::json!({ "iss": "x" }),
+            serde_json::json!({ "sub": 1 }),
+            serde_json::json!({ "sub": "" }),
+            serde_json::json!({ "sub": "a\nb" }),
+            serde_json::json!({ "sub": "x", "iss": 1 }),
+            serde_json::json!({ "sub": "x", "act": null }),
+            serde_json::json!({ "sub": "x", "act": { "exp": 1 } }),
+        ] {
+            assert!(who(serde_json::json!({ "act": bad })).is_err(), "{bad}");
+            let may_act = claims(serde_json::json!({ "may_act": bad })).may_act();
+            assert!(may_act.is_err(), "{bad}");
+        }
+        let three = serde_json::json!({ "sub": "a", "act": { "sub": "b", "act": { "sub": "c" } } });
+        assert!(who(serde_json::json!({ "act": three })).is_err());
+        let unknown = serde_json::json!({ "may_act": { "sub": "x", "email": "y" } });
+        assert!(claims(unknown).may_act().is_err());
+        assert_eq!(claims(serde_json::json!({})).may_act(), Ok(None));
     }
 
     #[test]

@@ -47,13 +47,10 @@ pub struct Unsupported {
 
 /// All of them.
 pub static UNSUPPORTED: &[Unsupported] = &[
-    parameter("actor_token", ErrorCode::InvalidRequest), // RFC 8693 §2.1
     parameter("authorization_details", ErrorCode::InvalidRequest), // RFC 9396 §2
-    parameter("request_context", ErrorCode::InvalidRequest), // transaction tokens
-    parameter("request_details", ErrorCode::InvalidRequest), // transaction tokens
-    parameter("client_assertion", ErrorCode::InvalidClient), // RFC 7521 §4.2
-    parameter("client_assertion_type", ErrorCode::InvalidClient), // RFC 7521 §4.2
-    header("dpop", ErrorCode::InvalidRequest),           // RFC 9449 §5
+    parameter("request_context", ErrorCode::InvalidRequest),       // transaction tokens
+    parameter("request_details", ErrorCode::InvalidRequest),       // transaction tokens
+    header("dpop", ErrorCode::InvalidRequest),                     // RFC 9449 §5
     header("oauth-client-attestation", ErrorCode::InvalidClient), // attestation-based client authentication
     header("oauth-client-attestation-pop", ErrorCode::InvalidClient),
 ];
@@ -87,6 +84,8 @@ pub struct ExchangeRequest {
     pub subject_token: RawToken,
     /// `subject_token_type`.
     pub subject_token_type: TokenType,
+    /// `actor_token` and `actor_token_type`, which come together or not at all.
+    pub actor: Option<(RawToken, TokenType)>,
 }
 
 /// Why a request is not an exchange request.
@@ -148,11 +147,15 @@ impl TryFrom<&TokenRequest> for ExchangeRequest {
 
     fn try_from(request: &TokenRequest) -> Result<Self, RequestError> {
         let form = &request.form;
-        match (form.value("actor_token"), form.value("actor_token_type")) {
+        let actor = match (
+            form.value("actor_token"),
+            token_type(form, "actor_token_type")?,
+        ) {
+            (Some(token), Some(token_type)) => Some((RawToken::new(token.to_owned()), token_type)),
             (Some(_), None) => return Err(RequestError::Missing("actor_token_type")),
             (None, Some(_)) => return Err(RequestError::ActorTypeAlone),
-            _ => {}
-        }
+            (None, None) => None,
+        };
         refuse_unsupported(request)?;
         let subject_token = form
             .value("subject_token")
@@ -169,6 +172,7 @@ impl TryFrom<&TokenRequest> for ExchangeRequest {
             requested_token_type: token_type(form, "requested_token_type")?,
             subject_token: RawToken::new(subject_token.to_owned()),
             subject_token_type,
+            actor,
         })
     }
 }

@@ -46,6 +46,8 @@ pub struct Facts {
     pub subject: Fact<Subject>,
     /// `act` (RFC 8693 §4.1); `None` when the token has none.
     pub act: Fact<Option<serde_json::Value>>,
+    /// `may_act` (RFC 8693 §4.4); `None` when the token has none.
+    pub may_act: Fact<Option<serde_json::Value>>,
     /// `cnf` (RFC 7800); `None` when the token is a bearer token.
     pub confirmation: Fact<Option<serde_json::Value>>,
 }

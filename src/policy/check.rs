@@ -8,6 +8,7 @@ mod header;
 mod hours;
 mod modules;
 mod outcome;
+mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use super::decide::PolicySet;
 use super::rule::{Condition, DenyRule, Headers, TargetsMatch, UseRule};
 use super::schema::{
-    ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, FIELDS, LATER, Schema, Type,
+    ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, FIELDS, LATER, Schema, Type,
 };
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -26,6 +27,14 @@ use modules::Modules;
 /// The most tests that one rule may have when its defs are written out, and the most of all rules.
 const MAX_TESTS: usize = 10_000;
 const MAX_TESTS_IN_ALL: usize = 1_000_000;
+
+/// What every actor token has.
+const OF_ACTORS: [&str; 4] = [
+    "actor.issuer",
+    "actor.sub",
+    "actor.token_type",
+    "actor.expires_in",
+];
 
 /// What a deny can answer.
 pub(super) const DENY_ERRORS: [ErrorCode; 4] = [
@@ -152,17 +161,34 @@ struct Checker<'a> {
 /// Where a condition stands: what it may name.
 #[derive(Clone, Copy)]
 struct Scope<'s> {
-    /// The issuers whose claims it may name.
-    issuers: &'s [usize],
+    /// Whose claims it may name.
+    parties: &'s Parties,
     /// In a rule or in a deny.
     kind: ItemKind,
     /// Inside `where (…)`, where `it` is an actor.
     hop: bool,
 }
 
+/// The issuers whose claims a rule may name, by their places in the schema.
+struct Parties {
+    /// Those of `from`, else all.
+    subject: Vec<usize>,
+    /// Those of `actor`; in a deny without one, all; `None` where there is no actor token.
+    actor: Option<Vec<usize>>,
+    /// Whether there always is an actor token.
+    acting: bool,
+}
+
 /// A clause's content, and its place.
 struct Found<'a, T> {
     value: &'a T,
+    span: &'a Span,
+}
+
+/// An `actor` clause.
+struct FoundActor<'a> {
+    form: &'a ast::ActorForm,
+    may_act_ignored: Option<&'a Span>,
     span: &'a Span,
 }
 
@@ -172,7 +198,7 @@ struct Clauses<'a> {
     from: Option<Found<'a, Option<Vec<ast::IssuerRef>>>>,
     by: Option<Found<'a, Option<ast::Matcher>>>,
     to: Option<Found<'a, Vec<ast::TargetsForm>>>,
-    actor: Option<Found<'a, ast::ActorForm>>,
+    actor: Option<FoundActor<'a>>,
     via: Option<Found<'a, Text>>,
     issue: Option<Found<'a, Text>>,
     when: Vec<&'a ast::Condition>,
@@ -214,10 +240,14 @@ impl<'a> Checker<'a> {
             }
         }
         let headers = self.headers(&clauses, item);
-        let issuers = self.claim_scope(&clauses);
+        let parties = self.parties(&clauses, ItemKind::Rule);
         self.tests = 0;
-        let when = self.when(&clauses.when, &issuers, ItemKind::Rule);
-        let outcome = self.outcome(&clauses, &headers, &issuers, when.as_ref(), item);
+        let when = self.when(&clauses.when, &parties, ItemKind::Rule);
+        // Without `from` there is an error already.
+        if clauses.from.is_some() {
+            self.tenants(when.as_ref(), &parties, item);
+        }
+        let outcome = self.outcome(&clauses, &headers, &parties, when.as_ref(), item);
         let (scope_when, when) = split_scope(when?);
         Some(UseRule {
             id: rule_id(module, item),
@@ -239,9 +269,9 @@ impl<'a> Checker<'a> {
     fn deny(&mut self, module: &Text, item: &'a ast::Rule) -> Option<DenyRule> {
         let clauses = self.clauses(item);
         let headers = self.headers(&clauses, item);
-        let issuers = self.claim_scope(&clauses);
+        let parties = self.parties(&clauses, ItemKind::Deny);
         self.tests = 0;
-        let when = self.when(&clauses.when, &issuers, ItemKind::Deny);
+        let when = self.when(&clauses.when, &parties, ItemKind::Deny);
         if headers.is_empty() && clauses.when.is_empty() {
             let message = format!(
                 "deny `{}` has no header and no `when`: it would refuse everything",
@@ -344,10 +374,11 @@ impl<'a> Checker<'a> {
                     form,
                     may_act_ignored,
                 } => {
-                    if let Some(span) = may_act_ignored {
-                        self.not_in_this_build("may_act ignored", "delegation", span);
-                    }
-                    clauses.actor = Some(Found { value: form, span });
+                    clauses.actor = Some(FoundActor {
+                        form,
+                        may_act_ignored: may_act_ignored.as_deref(),
+                        span,
+                    });
                 }
                 Clause::Via(value) => clauses.via = Some(Found { value, span }),
                 Clause::Issue(value) => clauses.issue = Some(Found { value, span }),
@@ -431,18 +462,38 @@ impl<'a> Checker<'a> {
         self.report(not_in_this_build(what, needs, span));
     }
 
-    /// The issuers whose claims a rule's conditions may name: those of `from`, else all.
-    fn claim_scope(&self, clauses: &Clauses<'_>) -> Vec<usize> {
-        let named = clauses.from.as_ref().and_then(|found| found.value.as_ref());
-        self.schema
-            .issuers
-            .iter()
-            .enumerate()
-            .filter(|(_, issuer)| match named {
-                Some(list) => list
-                    .iter()
-                    .any(|r| *r.alias.value == *issuer.alias.as_str()),
-                None => true,
+    /// Whose claims a rule's conditions may name.
+    fn parties(&self, clauses: &Clauses<'_>, kind: ItemKind) -> Parties {
+        let from = clauses.from.as_ref().and_then(|found| found.value.as_ref());
+        let from: Option<Vec<&Text>> =
+            from.map(|list| list.iter().map(|issuer| &issuer.alias).collect());
+        let (actor, acting) = match clauses.actor.as_ref().map(|found| found.form) {
+            Some(ast::ActorForm::Token(word, aliases)) => {
+                let aliases: Vec<&Text> = aliases.iter().collect();
+                (
+                    Some(self.of_issuers(Some(&aliases))),
+                    &*word.value != "optional",
+                )
+            }
+            Some(ast::ActorForm::None | ast::ActorForm::Client) => (None, false),
+            None => (
+                Some(self.of_issuers(None)).filter(|_| kind == ItemKind::Deny),
+                false,
+            ),
+        };
+        Parties {
+            subject: self.of_issuers(from.as_deref()),
+            actor,
+            acting,
+        }
+    }
+
+    /// The places of the issuers with these aliases; of all, where none are named.
+    fn of_issuers(&self, named: Option<&[&Text]>) -> Vec<usize> {
+        let issuers = self.schema.issuers.iter().enumerate();
+        issuers
+            .filter(|(_, issuer)| {
+                named.is_none_or(|list| list.iter().any(|t| *t.value == *issuer.alias.as_str()))
             })
             .map(|(index, _)| index)
             .collect()
@@ -458,9 +509,11 @@ impl<'a> Checker<'a> {
     /// The type of an attribute that may be absent here.
     fn optional(&self, attribute: &AttributeRef, scope: Scope<'_>) -> Option<Type> {
         let (ty, optional) = match attribute {
-            AttributeRef::Fixed(attribute) => (attribute.ty, attribute.optional),
             AttributeRef::Field(field) => (field.ty, field.optional),
-            AttributeRef::Claim(_) | AttributeRef::ClientAttribute(_) => {
+            AttributeRef::Fixed(_)
+            | AttributeRef::Claim(_)
+            | AttributeRef::ActorClaim(_)
+            | AttributeRef::ClientAttribute(_) => {
                 let text = Text {
                     value: Arc::from(attribute.path()),
                     span: Span::new(&Arc::from(""), 0..0),
@@ -513,9 +566,6 @@ impl<'a> Checker<'a> {
                 .into());
         }
         if let Some(attribute) = ATTRIBUTES.iter().find(|a| a.path == text) {
-            if !self.schema.brings(attribute) {
-                return Err(not_in_this_build(text, attribute.needs.name(), &path.span).into());
-            }
             if attribute.ty == Type::Hops && scope.kind == ItemKind::Rule {
                 let problem = wrong("E0217", format!("a rule cannot test `{text}`"));
                 let help = "earlier actors give no rights (RFC 8693 section 4.1); a deny may refuse for them";
@@ -524,13 +574,24 @@ impl<'a> Checker<'a> {
             return Ok(Resolved {
                 attribute: AttributeRef::Fixed(attribute),
                 ty: attribute.ty,
-                optional: attribute.optional,
+                optional: attribute.optional
+                    && !(scope.parties.acting && OF_ACTORS.contains(&attribute.path)),
                 separators: attribute.separators.to_owned(),
                 mixed: false,
             });
         }
         if let Some(name) = text.strip_prefix(CLAIMS) {
-            return self.lookup_claim(name, path, scope.issuers);
+            return self.lookup_claim(name, path, &scope.parties.subject, AttributeRef::Claim);
+        }
+        if let Some(name) = text.strip_prefix(ACTOR_CLAIMS) {
+            let Some(actor) = &scope.parties.actor else {
+                let problem = wrong("E0208", format!("`{text}`: this rule takes no actor token"));
+                let help = "say whose: `actor required from ALIAS`";
+                return Err(problem.help(help).into());
+            };
+            let mut resolved = self.lookup_claim(name, path, actor, AttributeRef::ActorClaim)?;
+            resolved.optional |= !scope.parties.acting;
+            return Ok(resolved);
         }
         if let Some(name) = text.strip_prefix(CLIENT_ATTRIBUTES) {
             if let Some((key, ty)) = self.schema.client_attributes.get_key_value(name) {
@@ -574,6 +635,7 @@ impl<'a> Checker<'a> {
         name: &str,
         path: &Text,
         issuers: &[usize],
+        reference: fn(Arc<str>) -> AttributeRef,
     ) -> Result<Resolved, Diagnostics> {
         let schemas: Vec<_> = issuers
             .iter()
@@ -618,7 +680,7 @@ impl<'a> Checker<'a> {
         let optional =
             declared.len() < schemas.len() || declared.iter().any(|(_, (_, claim))| claim.optional);
         Ok(Resolved {
-            attribute: AttributeRef::Claim(Arc::clone(key)),
+            attribute: reference(Arc::clone(key)),
             ty: first.ty.into(),
             optional,
             separators: first.separators.clone(),

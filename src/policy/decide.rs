@@ -14,7 +14,7 @@ pub use decision::{Decision, Denial, Permit, Reason, Stage};
 pub use trace::{RuleTrace, Trace, TraceLine};
 
 use super::rule::{DenyRule, Outcome, UseRule};
-use super::schema::AttributeRef;
+use super::schema::{AttributeRef, Value};
 use crate::context::ExchangeContext;
 use crate::oauth::id::RuleId;
 use crate::oauth::target::ResourceRegistry;
@@ -91,6 +91,7 @@ impl<P> PolicySet<P> {
                     audience: rule.outcome.audience,
                     scope_ceiling: rule.outcome.scope_ceiling,
                     beyond_subject: rule.outcome.beyond_subject,
+                    act_dropped: rule.outcome.act_dropped,
                     lifetime: rule.outcome.lifetime,
                     carries_scope: rule.outcome.carries_scope,
                     parameters: rule.outcome.parameters,
@@ -142,13 +143,23 @@ impl<P> PolicySet<P> {
         let mut facts: serde_json::Map<String, serde_json::Value> = self
             .mentioned
             .iter()
-            .filter_map(|(path, attribute)| Some((path.clone(), attribute.get(context)?.to_json())))
+            .filter_map(|(path, attribute)| match attribute.get(context)? {
+                // Nearly every request has no chain; its absence reads the same.
+                Value::Hops([]) => None,
+                value => Some((path.clone(), value.to_json())),
+            })
             .collect();
         facts.insert(super::facts::NOW.to_owned(), context.now.0.into());
         facts.insert(
             super::facts::SUBJECT_EXP.to_owned(),
             context.subject.expires_at.0.into(),
         );
+        if let Some(actor) = &context.actor {
+            facts.insert(
+                super::facts::ACTOR_EXP.to_owned(),
+                actor.expires_at.0.into(),
+            );
+        }
         facts
     }
 }

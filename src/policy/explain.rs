@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::decide::{Decision, Reason, RuleTrace, Trace, TraceLine};
-use crate::context::ExchangeContext;
+use crate::context::{ExchangeContext, Hop, MAX_DEPTH, MayAct};
 use crate::diagnostic::SourceText;
 use crate::policy::PolicySet;
 
@@ -38,6 +38,8 @@ pub fn explain<P>(
                 "expires_in": allowed.expires_at.since(context.now),
                 "token_type": allowed.token_type.name(),
                 "sub": allowed.subject.as_str(),
+                "act": Hop::nested_json(&allowed.act),
+                "may_act": allowed.may_act.as_ref().map(MayAct::to_json),
                 "beyond_subject": permit.beyond_subject(),
                 "parameters": permit.parameters(),
             });
@@ -76,6 +78,8 @@ pub(super) fn why(reason: &Reason) -> String {
         Reason::NoRule(stage) => format!("no rule is left at stage `{}`", stage.name()),
         Reason::NothingGranted => "none of the requested scope may be granted".to_owned(),
         Reason::SubjectExpires => "the subject token ends within a second".to_owned(),
+        Reason::ActorExpires => "the actor token ends within a second".to_owned(),
+        Reason::ChainTooLong => format!("the chain of actors would be longer than {MAX_DEPTH}"),
         Reason::Template(parameter) => {
             format!("the value for `{parameter}` is absent or holds its separator")
         }

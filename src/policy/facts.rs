@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::schema::{ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema};
-use crate::context::{Attributes, ClientFacts, ExchangeContext, Hop, Party, RequestFacts};
+use super::schema::{
+    ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema,
+};
+use crate::context::{Attributes, ClientFacts, ExchangeContext, Hop, MayAct, Party, RequestFacts};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::{ClaimType, strings};
-use crate::oauth::id::{Issuer, RequestId};
+use crate::oauth::claims::{ClaimType, Identity, strings};
+use crate::oauth::id::{Issuer, IssuerAlias, RequestId};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::Targets;
 use crate::oauth::token_type::TokenType;
@@ -22,19 +24,72 @@ use crate::oauth::token_type::TokenType;
 pub const NOW: &str = "now";
 /// When the subject token ends to be valid, in seconds.
 pub const SUBJECT_EXP: &str = "subject.exp";
+/// When the actor token ends to be valid, in seconds.
+pub const ACTOR_EXP: &str = "actor.exp";
 /// What stands in an audit record for a value that was configured not to be shown.
 pub const REDACTED: &str = "[redacted]";
 /// Where a request came from that does not say (RFC 5737: an address that nobody has).
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+/// A party of a request, and where a table states it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stated {
+    /// What its paths begin with.
+    pub name: &'static str,
+    /// Its declared claims.
+    pub claims: &'static str,
+    /// When its token ends to be valid.
+    pub exp: &'static str,
+}
+
+impl Stated {
+    /// The path of one of its attributes.
+    #[must_use]
+    pub fn path(self, attribute: &str) -> String {
+        format!("{}.{attribute}", self.name)
+    }
+
+    /// Its issuer, as stated.
+    #[must_use]
+    pub fn issuer<'s>(
+        self,
+        facts: &Map<String, Json>,
+        schema: &'s Schema,
+    ) -> Option<&'s IssuerSchema> {
+        let alias = facts.get(&self.path("issuer")).and_then(Json::as_str);
+        alias.and_then(|alias| schema.issuer(alias))
+    }
+}
+
+/// The subject.
+pub const SUBJECT: Stated = Stated {
+    name: "subject",
+    claims: CLAIMS,
+    exp: SUBJECT_EXP,
+};
+/// The party of the actor token.
+pub const ACTOR: Stated = Stated {
+    name: "actor",
+    claims: ACTOR_CLAIMS,
+    exp: ACTOR_EXP,
+};
+/// Both.
+pub const PARTIES: [Stated; 2] = [SUBJECT, ACTOR];
+
 /// What every decision rests on, whatever the rules mention.
-const ALWAYS: [&str; 11] = [
+const ALWAYS: [&str; 17] = [
     "client.id",
     "client.auth",
     "subject.issuer",
     "subject.sub",
     "subject.token_type",
     "subject.scope",
+    "subject.chain",
+    "subject.may_act",
+    "actor.issuer",
+    "actor.sub",
+    "actor.token_type",
+    "actor.client_id",
     "resource",
     "audience",
     "request.scope",
@@ -52,14 +107,12 @@ pub(super) fn always() -> impl Iterator<Item = AttributeRef> {
 
 /// Paths that a table may have.
 pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
-    let fixed = ATTRIBUTES
-        .iter()
-        .filter(|attribute| schema.brings(attribute))
-        .map(|attribute| attribute.path.to_owned());
+    let fixed = ATTRIBUTES.iter().map(|attribute| attribute.path.to_owned());
     let claims = schema
         .issuers
         .iter()
-        .flat_map(|issuer| issuer.claims.keys().map(|name| format!("{CLAIMS}{name}")));
+        .flat_map(|issuer| issuer.claims.keys())
+        .flat_map(|name| PARTIES.map(|party| format!("{}{name}", party.claims)));
     let attributes = schema
         .client_attributes
         .keys()
@@ -67,7 +120,7 @@ pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
     fixed
         .chain(claims)
         .chain(attributes)
-        .chain([SUBJECT_EXP.to_owned()])
+        .chain(PARTIES.map(|party| party.exp.to_owned()))
         .collect()
 }
 
@@ -89,11 +142,16 @@ pub fn placeholders(facts: &mut Map<String, Json>, schema: &Schema) -> Vec<Strin
         let alias = issuer.alias.as_str();
         add(facts, "subject.issuer".to_owned(), alias.into());
     }
-    let alias = facts.get("subject.issuer").and_then(Json::as_str);
-    let issuer = alias.and_then(|alias| schema.issuer(alias));
-    for (name, claim) in issuer.iter().flat_map(|issuer| &issuer.claims) {
-        if !claim.optional {
-            add(facts, format!("{CLAIMS}{name}"), placeholder(claim.ty));
+    for party in PARTIES {
+        let issuer = party.issuer(facts, schema);
+        for (name, claim) in issuer.iter().flat_map(|issuer| &issuer.claims) {
+            if !claim.optional {
+                add(
+                    facts,
+                    format!("{}{name}", party.claims),
+                    placeholder(claim.ty),
+                );
+            }
         }
     }
     added
@@ -136,13 +194,23 @@ pub fn assemble(
     }
     let now = NumericDate(reader.int(NOW).unwrap_or(now.0));
     let client = reader.client(schema);
-    let subject = reader.subject(schema, &known, now);
+    let subject = reader.party(SUBJECT, schema, &known, now);
+    let acting = facts.keys().any(|path| path.starts_with("actor."));
+    let actor = acting.then(|| reader.party(ACTOR, schema, &known, now));
+    let own = IssuerAlias::own().as_str().parse::<Issuer>().ok();
     let request = reader.request(schema);
     let peer = reader.parsed("conn.ip").unwrap_or(NOWHERE);
     let id: Option<RequestId> = "explain".parse().ok();
-    match (reader.problems.is_empty(), client, subject, id) {
-        (true, Some(client), Some(subject), Some(id)) => Ok(ExchangeContext::assemble(
-            id, request, client, subject, peer, now,
+    match (reader.problems.is_empty(), client, subject, id.zip(own)) {
+        (true, Some(client), Some(subject), Some((id, own))) => Ok(ExchangeContext::assemble(
+            id,
+            request,
+            client,
+            subject,
+            actor.flatten(),
+            own,
+            peer,
+            now,
         )),
         _ => Err(reader.problems),
     }
@@ -210,37 +278,83 @@ impl Reader<'_> {
         scopes
     }
 
-    /// Actors: `[{ "issuer": "corp", "sub": "x" }]`.
-    fn chain(&mut self) -> Vec<Hop> {
+    /// The members of an actor, past or to be: of the object at `path`, else each at a path of its own.
+    fn identity(&mut self, path: &str, within: &[&str]) -> Option<Map<String, Json>> {
+        const MEMBERS: [&str; 3] = ["issuer", "sub", "client_id"];
+        let object = match self.facts.get(path) {
+            Some(value) => value.as_object().cloned(),
+            None => {
+                let part = |name: &str| {
+                    let value = self.facts.get(&format!("{path}.{name}"))?;
+                    Some((name.to_owned(), value.clone()))
+                };
+                let parts: Map<String, Json> = MEMBERS.into_iter().filter_map(part).collect();
+                if parts.is_empty() {
+                    return None;
+                }
+                Some(parts)
+            }
+        };
+        let sound = |object: &Map<String, Json>| {
+            let known = |(name, value): (&String, &Json)| {
+                within.contains(&&**name) || (MEMBERS.contains(&&**name) && value.is_string())
+            };
+            object.iter().all(known)
+                && (object.contains_key("sub") || object.contains_key("client_id"))
+        };
+        let object = object.filter(sound);
+        if object.is_none() {
+            self.wrong(
+                path,
+                "an actor: `{ issuer, sub, client_id }`, the latter or one of them",
+            );
+        }
+        object
+    }
+
+    /// The subject's actors: a list, `[{ "issuer": "corp", "sub": "x" }]`, or the outermost one with
+    /// those before it within, `{ "sub": "x", "act": { … } }`.
+    fn chain(&mut self, issuer: &IssuerSchema) -> Vec<Hop> {
         const PATH: &str = "subject.chain";
         const WANTED: &str = "a list of actors: `{ issuer, sub, client_id }`";
         let depth = self.int("subject.chain.depth");
         let Some(value) = self.facts.get(PATH) else {
+            let mut hops = Vec::new();
+            let mut next = self.identity("subject.act", &["act"]);
+            while let Some(object) = next {
+                hops.push(hop(&object, issuer.alias.as_str()));
+                next = match object.get("act") {
+                    None => None,
+                    Some(inner) => {
+                        let inner = Map::from_iter([("subject.act".to_owned(), inner.clone())]);
+                        let mut reader = Reader {
+                            facts: &inner,
+                            problems: Vec::new(),
+                        };
+                        let read = reader.identity("subject.act", &["act"]);
+                        self.problems.extend(reader.problems);
+                        read
+                    }
+                };
+            }
             // A record may have the depth alone; who the actors are made no difference then.
             let depth = usize::try_from(depth.unwrap_or(0)).unwrap_or(0).min(64);
-            let unknown = Hop {
-                issuer: Arc::from(Hop::UNKNOWN),
-                sub: None,
-                client_id: None,
-            };
-            return vec![unknown; depth];
+            while hops.len() < depth {
+                hops.push(hop(&Map::new(), Hop::UNKNOWN));
+            }
+            return hops;
         };
-        let hop = |value: &Json| {
+        let read = |value: &Json| {
             let object = value.as_object()?;
             let known = ["issuer", "sub", "client_id"];
             let sound = object
                 .iter()
                 .all(|(name, value)| known.contains(&&**name) && value.is_string());
-            let text = |name: &str| object.get(name).and_then(Json::as_str).map(Arc::from);
-            sound.then(|| Hop {
-                issuer: text("issuer").unwrap_or_else(|| Arc::from(Hop::UNKNOWN)),
-                sub: text("sub"),
-                client_id: text("client_id"),
-            })
+            sound.then(|| hop(object, Hop::UNKNOWN))
         };
         let hops = value
             .as_array()
-            .and_then(|items| items.iter().map(hop).collect::<Option<Vec<_>>>());
+            .and_then(|items| items.iter().map(read).collect::<Option<Vec<_>>>());
         let fits = hops.as_ref().is_some_and(|hops| {
             depth.is_none_or(|depth| i64::try_from(hops.len()).is_ok_and(|len| len == depth))
         });
@@ -248,6 +362,24 @@ impl Reader<'_> {
             self.wrong(PATH, WANTED);
         }
         hops.unwrap_or_default()
+    }
+
+    fn may_act(&mut self, issuer: &IssuerSchema) -> Option<MayAct> {
+        let object = self.identity("subject.may_act", &[])?;
+        let text = |name: &str| object.get(name).and_then(Json::as_str).map(Arc::from);
+        let said: Option<Arc<str>> = text("issuer");
+        let mut namespace = issuer.may_act_namespace.clone();
+        namespace.insert(issuer.alias.clone());
+        Some(MayAct {
+            identity: Identity {
+                iss: said.clone(),
+                sub: text("sub"),
+                client_id: text("client_id"),
+            },
+            issuer: said,
+            within: issuer.alias.as_str().parse().ok()?,
+            namespace,
+        })
     }
 
     fn family<'s>(
@@ -313,10 +445,12 @@ impl Reader<'_> {
         })
     }
 
-    fn issuer<'s>(&mut self, schema: &'s Schema) -> Option<&'s IssuerSchema> {
-        let alias = self.text("subject.issuer");
+    fn issuer<'s>(&mut self, party: Stated, schema: &'s Schema) -> Option<&'s IssuerSchema> {
+        let path = party.path("issuer");
+        let alias = self.text(&path);
         let found = match &alias {
             Some(alias) => schema.issuer(alias),
+            None if party.name == ACTOR.name => None,
             // The only issuer that is not ourselves.
             None => {
                 let mut others = schema
@@ -333,22 +467,23 @@ impl Reader<'_> {
                 .map(|issuer| issuer.alias.as_str())
                 .collect();
             self.problems.push(format!(
-                "`subject.issuer` must be one of `{}`",
+                "`{path}` must be one of `{}`",
                 aliases.join("`, `")
             ));
         }
         found
     }
 
-    fn subject(
+    fn party(
         &mut self,
+        stated: Stated,
         schema: &Schema,
         known: &BTreeSet<String>,
         now: NumericDate,
     ) -> Option<Party> {
-        let issuer = self.issuer(schema)?;
+        let issuer = self.issuer(stated, schema)?;
         for path in self.facts.keys() {
-            if let Some(name) = path.strip_prefix(CLAIMS)
+            if let Some(name) = path.strip_prefix(stated.claims)
                 && !issuer.claims.contains_key(name)
                 && known.contains(path)
             {
@@ -356,30 +491,34 @@ impl Reader<'_> {
                 self.problems.push(problem);
             }
         }
-        if !issuer.has_scope && self.facts.contains_key("subject.scope") {
-            let problem = format!(
-                "`subject.scope`: tokens of `{}` have no scope",
-                issuer.alias
-            );
+        let scope = stated.path("scope");
+        if !issuer.has_scope && self.facts.contains_key(&scope) {
+            let problem = format!("`{scope}`: tokens of `{}` have no scope", issuer.alias);
             self.problems.push(problem);
         }
         let mut claims = Attributes::new();
         self.family(
-            CLAIMS,
+            stated.claims,
             issuer.claims.iter().map(|(name, claim)| (name, claim.ty)),
             &mut claims,
         );
-        let token_type = match self.text("subject.token_type") {
+        let token_type = match self.text(&stated.path("token_type")) {
             Some(text) => TokenType::from_name(&text).ok(),
             None => issuer.token_types.first().cloned(),
         };
         if token_type.is_none() {
-            self.wrong("subject.token_type", "a token type");
+            self.wrong(&stated.path("token_type"), "a token type");
         }
-        let sub = if self.facts.contains_key("subject.sub") {
-            self.parsed("subject.sub")
+        let sub = stated.path("sub");
+        let sub = if self.facts.contains_key(&sub) {
+            self.parsed(&sub)
         } else {
             "someone".parse().ok()
+        };
+        let (chain, may_act) = match stated.name == SUBJECT.name {
+            true => (self.chain(issuer), self.may_act(issuer)),
+            // One that has either is no actor token.
+            false => (Vec::new(), None),
         };
         Some(Party {
             issuer: issuer.alias.clone(),
@@ -387,20 +526,21 @@ impl Reader<'_> {
             subject: sub?,
             token_type: token_type?,
             expires_at: self
-                .int(SUBJECT_EXP)
+                .int(stated.exp)
                 .map(NumericDate)
-                .or_else(|| Some(now.plus(self.int("subject.expires_in")?)))
+                .or_else(|| Some(now.plus(self.int(&stated.path("expires_in"))?)))
                 .unwrap_or_else(|| now.plus(3600)),
-            scope: self.scopes("subject.scope"),
+            scope: self.scopes(&scope),
             has_scope: issuer.has_scope,
-            audience: self.set("subject.aud"),
-            client_id: self.text("subject.client_id"),
-            acr: self.text("subject.acr"),
-            amr: self.set("subject.amr"),
+            audience: self.set(&stated.path("aud")),
+            client_id: self.text(&stated.path("client_id")),
+            acr: self.text(&stated.path("acr")),
+            amr: self.set(&stated.path("amr")),
             auth_time: self
-                .int("subject.auth_age")
+                .int(&stated.path("auth_age"))
                 .map(|age| NumericDate(now.0.saturating_sub(age))),
-            chain: self.chain(),
+            chain,
+            may_act,
             token_id: None,
             claims,
         })
@@ -452,5 +592,17 @@ impl Reader<'_> {
             scope,
             targets,
         }
+    }
+}
+
+/// An actor from its members; `issuer` is that of one that says none.
+fn hop(object: &Map<String, Json>, issuer: &str) -> Hop {
+    let text = |name: &str| object.get(name).and_then(Json::as_str).map(Arc::from);
+    let issuer = text("issuer").unwrap_or_else(|| Arc::from(issuer));
+    Hop {
+        iss: Arc::clone(&issuer),
+        issuer,
+        sub: text("sub"),
+        client_id: text("client_id"),
     }
 }

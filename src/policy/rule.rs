@@ -69,9 +69,8 @@ pub struct Headers {
     pub by: Option<Header<Clients>>,
     /// `to`.
     pub to: Option<Header<Vec<TargetsMatch>>>,
-    /// `actor`, where it was written; this build meets no delegated subject, so that `none` and
-    /// `client` both hold for every request that gets as far as the policy.
-    pub actor: Option<Span>,
+    /// `actor`. A rule always has one: `none` where it says nothing.
+    pub actor: Option<Header<ActorMatch>>,
     /// `via`.
     pub via: Option<Header<Arc<str>>>,
     /// `issue`.
@@ -94,6 +93,30 @@ pub struct FromIssuer {
     pub alias: IssuerAlias,
     /// `as TYPE`.
     pub token_type: Option<TokenType>,
+}
+
+/// The acting party of `actor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActorMatch {
+    /// The form.
+    pub form: ActorForm,
+    /// `, may_act ignored`.
+    pub may_act_ignored: bool,
+}
+
+/// See [`ActorMatch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActorForm {
+    /// Nobody acts for the subject, and nobody is named to.
+    None,
+    /// The authenticated client acts; there is no actor token.
+    Client,
+    /// The party of an actor token from these issuers acts, and the subject's `may_act` names it.
+    Named(BTreeSet<IssuerAlias>),
+    /// The party of an actor token from these issuers acts.
+    Required(BTreeSet<IssuerAlias>),
+    /// The same, or the client where there is no actor token.
+    Optional(BTreeSet<IssuerAlias>),
 }
 
 /// The clients of `by`.
@@ -226,7 +249,7 @@ impl Constant {
             Value::Bool(_) => 2,
             Value::Uri(_) => 3,
             Value::Ip(_) => 4,
-            Value::Set(_) | Value::Uris(_) | Value::Hops(_) => 5,
+            Value::Set(_) | Value::Uris(_) | Value::Hops(_) | Value::Hop(_) | Value::MayAct(_) => 5,
         };
         match (self, value) {
             (Self::Text(mine), Value::Text(other)) => (**mine).cmp(other),
@@ -457,6 +480,8 @@ pub struct Outcome<P> {
     pub scope_ceiling: Option<Scopes>,
     /// `beyond subject`: the subject's own scope does not bound what is granted.
     pub beyond_subject: bool,
+    /// `act: dropped`: the acting party is not written into the token.
+    pub act_dropped: bool,
     /// How long the token may live, in seconds, the processor's maximum applied.
     pub lifetime: i64,
     /// Whether the processor can carry a scope; if not, the rule matches only when none is asked for.

@@ -1,15 +1,14 @@
 //! What policies may name: the attributes of a context, and what a realm has.
 //!
 //! [`ATTRIBUTES`] is the open set: one entry per attribute, with its type, whether it may be absent,
-//! and how it is read. Claims and client attributes are families, typed by the realm. What a build
-//! brings is said by its [`Capability`]; what no build has yet is in [`LATER`]. Naming what the build
-//! lacks is an error that says so.
+//! and how it is read. Claims and client attributes are families, typed by the realm. What this build
+//! does not bring is in [`LATER`]; naming it is an error that says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::context::{Attributes, ExchangeContext, Hop};
+use crate::context::{Attributes, ExchangeContext, Hop, MayAct, Party};
 use crate::oauth::claims::{ClaimDeclaration, ClaimType, ClaimValue};
 use crate::oauth::id::{ClientId, IssuerAlias};
 use crate::oauth::target::ResourceRegistry;
@@ -39,6 +38,8 @@ pub enum Type {
     Ip,
     /// A list of actors; `it.NAME` names what each of them has.
     Hops,
+    /// One actor, there or not; what it has are attributes of their own.
+    Actor,
     /// One of a few names.
     Name(Names),
 }
@@ -73,6 +74,7 @@ impl Type {
             Self::Instant => "instant",
             Self::Ip => "ip",
             Self::Hops => "list of actors",
+            Self::Actor => "actor",
             Self::Name(Names::Issuer | Names::HopIssuer) => "issuer alias",
             Self::Name(Names::AuthMethod) => "client authentication method",
             Self::Name(Names::TokenType) => "token type",
@@ -118,6 +120,10 @@ pub enum Value<'a> {
     Ip(IpAddr),
     /// A list of actors.
     Hops(&'a [Hop]),
+    /// An actor of the past.
+    Hop(&'a Hop),
+    /// An actor to be.
+    MayAct(&'a MayAct),
 }
 
 impl Value<'_> {
@@ -138,44 +144,14 @@ impl Value<'_> {
                 .map(|uri| serde_json::Value::from(uri.raw()))
                 .collect(),
             Self::Ip(ip) => ip.to_string().into(),
-            Self::Hops(hops) => hops.iter().map(hop_json).collect(),
+            Self::Hops(hops) => hops.iter().map(Hop::to_json).collect(),
+            Self::Hop(hop) => hop.to_json(),
+            Self::MayAct(may_act) => may_act.to_json(),
         }
     }
 }
 
-/// An actor as JSON; what it does not say is left out.
-fn hop_json(hop: &Hop) -> serde_json::Value {
-    let mut object = serde_json::Map::new();
-    object.insert("issuer".to_owned(), (*hop.issuer).into());
-    for (name, value) in [("sub", &hop.sub), ("client_id", &hop.client_id)] {
-        if let Some(value) = value {
-            object.insert(name.to_owned(), (**value).into());
-        }
-    }
-    object.into()
-}
-
-/// What a build can do, as far as policies depend on it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Capability {
-    /// What every build has.
-    Core,
-    /// Actor tokens, `act` and `may_act` (RFC 8693 §4).
-    Delegation,
-}
-
-impl Capability {
-    /// What messages call it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Core => "the core",
-            Self::Delegation => "delegation",
-        }
-    }
-}
-
-/// An attribute that every realm has, if the build has the capability.
+/// An attribute that every realm has.
 #[derive(Debug)]
 pub struct Attribute {
     /// The path that policies write.
@@ -186,8 +162,6 @@ pub struct Attribute {
     pub optional: bool,
     /// The characters that a `*` in a pattern does not cross.
     pub separators: &'static str,
-    /// What the build needs to have.
-    pub needs: Capability,
     /// One line for the reference.
     pub doc: &'static str,
     get: for<'a> fn(&'a ExchangeContext) -> Option<Value<'a>>,
@@ -244,7 +218,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the authenticated client's `client_id`",
         get: |c| Some(Value::Text(c.client.id.as_str())),
     },
@@ -253,7 +226,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: false,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the client's id and identifiers",
         get: |c| Some(Value::Set(&c.client.names)),
     },
@@ -262,7 +234,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::AuthMethod),
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the method that the client authenticated with",
         get: |c| Some(Value::Text(c.client.auth)),
     },
@@ -271,7 +242,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::Issuer),
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the alias of the issuer that vouches for the subject; `self` for our own tokens",
         get: |c| Some(Value::Text(c.subject.issuer.as_str())),
     },
@@ -280,7 +250,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: false,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the subject token's `sub`",
         get: |c| Some(Value::Text(c.subject.subject.as_str())),
     },
@@ -289,7 +258,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::TokenType),
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the type under which the subject token was presented and verified",
         get: |c| Some(Value::Text(c.subject.token_type.name())),
     },
@@ -298,7 +266,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the subject token's `aud`",
         get: |c| c.subject.audience.as_ref().map(Value::Set),
     },
@@ -307,7 +274,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the subject token's scope; absent when the token says nothing",
         get: |c| c.subject.scope.as_ref().map(|s| Value::Set(s.as_set())),
     },
@@ -316,7 +282,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: true,
         separators: "",
-        needs: Capability::Core,
         doc: "the client that the subject token was issued to",
         get: |c| c.subject.client_id.as_deref().map(Value::Text),
     },
@@ -325,7 +290,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::String,
         optional: true,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the subject token's `acr`",
         get: |c| c.subject.acr.as_deref().map(Value::Text),
     },
@@ -334,7 +298,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the subject token's `amr`",
         get: |c| c.subject.amr.as_ref().map(Value::Set),
     },
@@ -343,7 +306,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Duration,
         optional: true,
         separators: "",
-        needs: Capability::Core,
         doc: "how long the subject token is still valid",
         get: |c| Some(Value::Int(c.subject.expires_at.since(c.now))),
     },
@@ -352,7 +314,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Duration,
         optional: true,
         separators: "",
-        needs: Capability::Core,
         doc: "how long ago the subject authenticated, by the token's `auth_time`",
         get: |c| {
             let at = c.subject.auth_time?;
@@ -364,7 +325,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Hops,
         optional: false,
         separators: "",
-        needs: Capability::Delegation,
         doc: "the actors of the subject token's `act`, the outermost first; only in a `deny`",
         get: |c| Some(Value::Hops(&c.subject.chain)),
     },
@@ -373,16 +333,166 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Int,
         optional: false,
         separators: "",
-        needs: Capability::Delegation,
         doc: "how many actors that chain has",
         get: |c| i64::try_from(c.subject.chain.len()).ok().map(Value::Int),
+    },
+    Attribute {
+        path: "subject.act",
+        ty: Type::Actor,
+        optional: true,
+        separators: "",
+        doc: "the outermost actor of the subject token's `act`",
+        get: |c| c.subject.chain.first().map(Value::Hop),
+    },
+    Attribute {
+        path: "subject.act.issuer",
+        ty: Type::Name(Names::HopIssuer),
+        optional: true,
+        separators: "",
+        doc: "the alias of that actor's issuer, or `unknown`",
+        get: |c| Some(Value::Text(&c.subject.chain.first()?.issuer)),
+    },
+    Attribute {
+        path: "subject.act.sub",
+        ty: Type::String,
+        optional: true,
+        separators: ":/",
+        doc: "that actor's `sub`",
+        get: |c| Some(Value::Text(c.subject.chain.first()?.sub.as_deref()?)),
+    },
+    Attribute {
+        path: "subject.act.client_id",
+        ty: Type::String,
+        optional: true,
+        separators: "",
+        doc: "that actor's `client_id`",
+        get: |c| Some(Value::Text(c.subject.chain.first()?.client_id.as_deref()?)),
+    },
+    Attribute {
+        path: "subject.may_act",
+        ty: Type::Actor,
+        optional: true,
+        separators: "",
+        doc: "whom the subject token allows to act for its subject",
+        get: |c| c.subject.may_act.as_ref().map(Value::MayAct),
+    },
+    Attribute {
+        path: "subject.may_act.issuer",
+        ty: Type::Name(Names::HopIssuer),
+        optional: true,
+        separators: "",
+        doc: "the alias of the issuer that `may_act` names, or `unknown`",
+        get: |c| Some(Value::Text(c.subject.may_act.as_ref()?.issuer.as_deref()?)),
+    },
+    Attribute {
+        path: "subject.may_act.sub",
+        ty: Type::String,
+        optional: true,
+        separators: ":/",
+        doc: "the `sub` that `may_act` names",
+        get: |c| {
+            Some(Value::Text(
+                c.subject.may_act.as_ref()?.identity.sub.as_deref()?,
+            ))
+        },
+    },
+    Attribute {
+        path: "subject.may_act.client_id",
+        ty: Type::String,
+        optional: true,
+        separators: "",
+        doc: "the `client_id` that `may_act` names",
+        get: |c| {
+            Some(Value::Text(
+                c.subject.may_act.as_ref()?.identity.client_id.as_deref()?,
+            ))
+        },
+    },
+    Attribute {
+        path: "actor.issuer",
+        ty: Type::Name(Names::Issuer),
+        optional: true,
+        separators: "",
+        doc: "the alias of the actor token's issuer; absent without an actor token",
+        get: |c| Some(Value::Text(actor(c)?.issuer.as_str())),
+    },
+    Attribute {
+        path: "actor.sub",
+        ty: Type::String,
+        optional: true,
+        separators: ":/",
+        doc: "the actor token's `sub`",
+        get: |c| Some(Value::Text(actor(c)?.subject.as_str())),
+    },
+    Attribute {
+        path: "actor.token_type",
+        ty: Type::Name(Names::TokenType),
+        optional: true,
+        separators: "",
+        doc: "the type under which the actor token was presented and verified",
+        get: |c| Some(Value::Text(actor(c)?.token_type.name())),
+    },
+    Attribute {
+        path: "actor.aud",
+        ty: Type::Set,
+        optional: true,
+        separators: ":/",
+        doc: "the actor token's `aud`",
+        get: |c| actor(c)?.audience.as_ref().map(Value::Set),
+    },
+    Attribute {
+        path: "actor.scope",
+        ty: Type::Set,
+        optional: true,
+        separators: ":/",
+        doc: "the actor token's scope; it bounds nothing by itself",
+        get: |c| actor(c)?.scope.as_ref().map(|s| Value::Set(s.as_set())),
+    },
+    Attribute {
+        path: "actor.client_id",
+        ty: Type::String,
+        optional: true,
+        separators: "",
+        doc: "the client that the actor token was issued to",
+        get: |c| actor(c)?.client_id.as_deref().map(Value::Text),
+    },
+    Attribute {
+        path: "actor.acr",
+        ty: Type::String,
+        optional: true,
+        separators: ":/",
+        doc: "the actor token's `acr`",
+        get: |c| actor(c)?.acr.as_deref().map(Value::Text),
+    },
+    Attribute {
+        path: "actor.amr",
+        ty: Type::Set,
+        optional: true,
+        separators: ":/",
+        doc: "the actor token's `amr`",
+        get: |c| actor(c)?.amr.as_ref().map(Value::Set),
+    },
+    Attribute {
+        path: "actor.expires_in",
+        ty: Type::Duration,
+        optional: true,
+        separators: "",
+        doc: "how long the actor token is still valid",
+        get: |c| Some(Value::Int(actor(c)?.expires_at.since(c.now))),
+    },
+    Attribute {
+        path: "actor.auth_age",
+        ty: Type::Duration,
+        optional: true,
+        separators: "",
+        doc: "how long ago the actor authenticated, by the token's `auth_time`",
+        get: |c| Some(Value::Int(c.now.since(actor(c)?.auth_time?).max(0))),
     },
     Attribute {
         path: "conn.ip",
         ty: Type::Ip,
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the address that the request came from",
         get: |c| Some(Value::Ip(c.peer)),
     },
@@ -391,7 +501,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Instant,
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the time of the decision",
         get: |c| Some(Value::Int(c.now.0)),
     },
@@ -400,7 +509,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::UriSet,
         optional: false,
         separators: "/",
-        needs: Capability::Core,
         doc: "the requested resources",
         get: |c| Some(Value::Uris(&c.request.targets.resources)),
     },
@@ -409,7 +517,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: false,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the requested audiences",
         get: |c| Some(Value::Set(&c.request.targets.audiences)),
     },
@@ -418,7 +525,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: false,
         separators: ":/",
-        needs: Capability::Core,
         doc: "the effective scope: what was asked for, else the subject's whole scope, else none",
         get: |c| Some(Value::Set(c.scope.as_set())),
     },
@@ -427,7 +533,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::GrantType),
         optional: false,
         separators: "",
-        needs: Capability::Core,
         doc: "the grant type",
         get: |c| Some(Value::Text(c.request.grant_type)),
     },
@@ -436,7 +541,6 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Name(Names::TokenType),
         optional: true,
         separators: "",
-        needs: Capability::Core,
         doc: "`requested_token_type`, where it was sent",
         get: |c| {
             c.request
@@ -450,18 +554,19 @@ pub static ATTRIBUTES: &[Attribute] = &[
         ty: Type::Set,
         optional: true,
         separators: ":/",
-        needs: Capability::Core,
         doc: "`scope` as it was sent; absent when it was not",
         get: |c| c.request.scope.as_ref().map(|s| Value::Set(s.as_set())),
     },
 ];
 
+fn actor(context: &ExchangeContext) -> Option<&Party> {
+    context.actor.as_ref()
+}
+
 /// Paths (and what lies below them) of the language that this build does not bring, and what would.
 pub static LATER: &[(&str, &str)] = &[
-    ("subject.act", "delegation"),
-    ("subject.may_act", "delegation"),
-    ("actor", "delegation"),
     ("subject.cnf", "sender-constrained tokens"),
+    ("actor.cnf", "sender-constrained tokens"),
     ("conn.mtls", "sender-constrained tokens"),
     ("conn.dpop", "sender-constrained tokens"),
     ("grant", "stored exchange grants"),
@@ -475,6 +580,8 @@ pub enum AttributeRef {
     Fixed(&'static Attribute),
     /// `subject.claims.NAME`.
     Claim(Arc<str>),
+    /// `actor.claims.NAME`.
+    ActorClaim(Arc<str>),
     /// `client.attr.NAME`.
     ClientAttribute(Arc<str>),
     /// `it.NAME`: of the actor that a quantifier looks at.
@@ -488,6 +595,7 @@ impl AttributeRef {
         match self {
             Self::Fixed(attribute) => attribute.path.to_owned(),
             Self::Claim(name) => format!("{CLAIMS}{name}"),
+            Self::ActorClaim(name) => format!("{ACTOR_CLAIMS}{name}"),
             Self::ClientAttribute(name) => format!("{CLIENT_ATTRIBUTES}{name}"),
             Self::Field(field) => field.path.to_owned(),
         }
@@ -509,6 +617,7 @@ impl AttributeRef {
             Self::Field(field) => (field.get)(it?),
             Self::Fixed(attribute) => (attribute.get)(context),
             Self::Claim(name) => context.subject.claims.get(name).map(claim_value),
+            Self::ActorClaim(name) => actor(context)?.claims.get(name).map(claim_value),
             Self::ClientAttribute(name) => context.client.attributes.get(name).map(claim_value),
         }
     }
@@ -522,8 +631,10 @@ impl PartialEq for AttributeRef {
 
 impl Eq for AttributeRef {}
 
-/// The family of declared claims.
+/// The family of declared claims of the subject token.
 pub const CLAIMS: &str = "subject.claims.";
+/// The family of declared claims of the actor token.
+pub const ACTOR_CLAIMS: &str = "actor.claims.";
 /// The family of declared client attributes.
 pub const CLIENT_ATTRIBUTES: &str = "client.attr.";
 
@@ -540,8 +651,6 @@ fn claim_value(value: &ClaimValue) -> Value<'_> {
 /// What a realm has, as far as policies may speak of it.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
-    /// What the build can do besides the core.
-    pub capabilities: Vec<Capability>,
     /// The issuers, [`IssuerAlias::own`] among them.
     pub issuers: Vec<IssuerSchema>,
     /// The clients.
@@ -559,12 +668,6 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Whether the build has what an attribute needs.
-    #[must_use]
-    pub fn brings(&self, attribute: &Attribute) -> bool {
-        attribute.needs == Capability::Core || self.capabilities.contains(&attribute.needs)
-    }
-
     /// The issuer with an alias.
     #[must_use]
     pub fn issuer(&self, alias: &str) -> Option<&IssuerSchema> {
@@ -613,6 +716,8 @@ pub struct ProcessorSchema {
     pub issues: Vec<TokenType>,
     /// Whether what it makes can carry a scope.
     pub carries_scope: bool,
+    /// Whether what it makes can say who acts (`act`, `may_act`).
+    pub carries_act: bool,
     /// The parameters of its own that `use` may give.
     pub parameters: &'static [ParameterSchema],
     /// How long its tokens live by default, in seconds.

@@ -12,9 +12,9 @@ use serde_json::{Map, Value as Json};
 use super::check::{DENY_ERRORS, no_rule, referenced};
 use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
 use super::facts;
-use super::schema::{ATTRIBUTES, CLAIMS, CLIENT_ATTRIBUTES, ParameterKind, Schema, Type};
+use super::schema::{ATTRIBUTES, CLIENT_ATTRIBUTES, ParameterKind, Schema, Type};
 use super::syntax::ast::{self, Expectation, Field, GivenValue, Literal, Spanned, Text};
-use crate::context::ExchangeContext;
+use crate::context::{ExchangeContext, Hop};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
 use crate::oauth::NumericDate;
 use crate::oauth::error::ErrorCode;
@@ -25,7 +25,7 @@ use crate::oauth::token_type::TokenType;
 pub const NOW: NumericDate = NumericDate(1_767_614_400);
 
 /// What a test may expect of what is issued, besides a processor's own parameters.
-const EXPECTED: [&str; 5] = ["audience", "scope", "lifetime", "sub", "token_type"];
+const EXPECTED: [&str; 6] = ["audience", "scope", "lifetime", "sub", "token_type", "act"];
 
 /// A test, ready to run.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagn
         // When it ends is given as `expires_in`.
         paths: facts::known_paths(schema)
             .into_iter()
-            .filter(|path| path != facts::SUBJECT_EXP)
+            .filter(|path| facts::PARTIES.iter().all(|party| path != party.exp))
             .collect(),
         rules,
         problems: Diagnostics::default(),
@@ -130,17 +130,20 @@ impl Preparing<'_> {
         };
         for field in &test.given {
             match (&*field.name.value, &field.value.value) {
-                ("subject", GivenValue::Party(issuer, fields)) => {
+                (name @ ("subject" | "actor"), value) => {
+                    let GivenValue::Party(issuer, fields) = value else {
+                        let message = format!("`{name}` is given as `ISSUER {{ sub: \"…\" }}`");
+                        self.wrong("E0702", &field.value.span, message);
+                        continue;
+                    };
+                    let actor = name == facts::ACTOR.name;
+                    let party = if actor { facts::ACTOR } else { facts::SUBJECT };
                     let alias = Json::from(&*issuer.value);
-                    self.set(&mut given, "subject.issuer", alias, &issuer.span);
+                    self.set(&mut given, &party.path("issuer"), alias, &issuer.span);
                     for field in fields {
-                        let path = self.of_subject(&field.name.value);
+                        let path = self.of_party(party, &field.name.value);
                         self.field(&mut given, &path, field);
                     }
-                }
-                ("subject", _) => {
-                    let message = "a subject is given as `ISSUER { sub: \"…\" }`".to_owned();
-                    self.wrong("E0702", &field.value.span, message);
                 }
                 // What is asked for is what was sent.
                 ("scope", _) => self.field(&mut given, "request.scope", field),
@@ -165,12 +168,12 @@ impl Preparing<'_> {
         None
     }
 
-    /// The path of what stands in the braces of a subject: an attribute's, else a claim's.
-    fn of_subject(&self, name: &str) -> String {
-        let path = format!("subject.{name}");
+    /// The path of what stands in the braces of a party: an attribute's, else a claim's.
+    fn of_party(&self, party: facts::Stated, name: &str) -> String {
+        let path = party.path(name);
         match self.paths.contains(&path) {
             true => path,
-            false => format!("{CLAIMS}{name}"),
+            false => format!("{}{name}", party.claims),
         }
     }
 
@@ -178,8 +181,7 @@ impl Preparing<'_> {
         if !self.paths.contains(path) {
             let message = format!("unknown attribute `{path}`");
             let problem = Diagnostic::error("E0702", message).at(&field.name.span);
-            let issuer = given.facts.get("subject.issuer").and_then(Json::as_str);
-            let known = self.paths.iter().filter(|path| self.declares(issuer, path));
+            let known = self.paths.iter().filter(|path| self.declares(given, path));
             self.problems
                 .push(problem.suggest(path, known.map(String::as_str)));
             return;
@@ -210,13 +212,16 @@ impl Preparing<'_> {
         }
     }
 
-    /// Whether an issuer's token may have what a path names.
-    fn declares(&self, issuer: Option<&str>, path: &str) -> bool {
-        let Some((name, issuer)) = path.strip_prefix(CLAIMS).zip(issuer) else {
-            return true;
-        };
-        let issuer = self.schema.issuer(issuer);
-        issuer.is_some_and(|issuer| issuer.claims.contains_key(name))
+    /// Whether the party's token may have what a path names, as far as it is known whose it is.
+    fn declares(&self, given: &Given, path: &str) -> bool {
+        facts::PARTIES.iter().all(|party| {
+            let Some(name) = path.strip_prefix(party.claims) else {
+                return true;
+            };
+            let said = given.facts.contains_key(&party.path("issuer"));
+            let issuer = party.issuer(&given.facts, self.schema);
+            !said || issuer.is_some_and(|issuer| issuer.claims.contains_key(name))
+        })
     }
 
     /// What a path takes, where a constant is of another unit: seconds would mean another thing there.
@@ -248,28 +253,37 @@ impl Preparing<'_> {
     /// What the realm would never let as far as the policy.
     fn possible(&mut self, given: &Given, test: &ast::Test) {
         let text = |path: &str| given.facts.get(path).and_then(Json::as_str);
-        let issuer = text("subject.issuer").and_then(|alias| self.schema.issuer(alias));
-        let Some(issuer) = issuer else { return };
         let place = |path: &str| given.places.get(path).unwrap_or(&test.name.span).clone();
         let mut found = Vec::new();
-        if let Some(name) = text("subject.token_type")
-            && let Ok(token_type) = TokenType::from_name(name)
-            && !issuer.token_types.contains(&token_type)
-        {
-            let message = format!("`{}` gives no `{name}`", issuer.alias);
-            found.push((place("subject.token_type"), message));
+        for party in facts::PARTIES {
+            let Some(issuer) = party.issuer(&given.facts, self.schema) else {
+                continue;
+            };
+            let path = party.path("token_type");
+            if let Some(name) = text(&path)
+                && let Ok(token_type) = TokenType::from_name(name)
+                && !issuer.token_types.contains(&token_type)
+            {
+                found.push((
+                    place(&path),
+                    format!("`{}` gives no `{name}`", issuer.alias),
+                ));
+            }
+            let path = party.path("expires_in");
+            if given
+                .facts
+                .get(&path)
+                .and_then(Json::as_i64)
+                .is_some_and(|left| left < 1)
+            {
+                let message = "a token that has ended gets no answer".to_owned();
+                found.push((place(&path), message));
+            }
         }
-        for (path, value) in &given.facts {
+        for path in given.facts.keys() {
             if path == "client.names" || path.starts_with(CLIENT_ATTRIBUTES) {
                 let message = format!("`{path}` follows from the client: give `client.id`");
                 found.push((place(path), message));
-            }
-            let ends = path == "subject.expires_in" && value.as_i64().is_some_and(|left| left < 1);
-            if ends {
-                found.push((
-                    place(path),
-                    "a token that has ended gets no answer".to_owned(),
-                ));
             }
         }
         for (span, message) in found {
@@ -367,7 +381,8 @@ impl Preparing<'_> {
             }
             ("lifetime", GivenValue::Literal(Literal::Duration(_)), Some(value)) => Some(value),
             ("sub" | "token_type", _, Some(value @ Json::String(_))) => Some(value),
-            ("audience" | "scope" | "lifetime" | "sub" | "token_type", ..) => None,
+            ("act", GivenValue::Fields(_), value) => value,
+            ("audience" | "scope" | "lifetime" | "sub" | "token_type" | "act", ..) => None,
             (_, GivenValue::Fields(_), value)
                 if parameter.is_some_and(|p| matches!(p.kind, ParameterKind::Map { .. })) =>
             {
@@ -381,6 +396,7 @@ impl Preparing<'_> {
                 "audience" | "scope" => "a list of strings",
                 "lifetime" => "a duration",
                 "sub" | "token_type" => "a string",
+                "act" => "an actor: `{ issuer: ALIAS, sub: \"…\" }`, or `{}` for none",
                 _ => "what the parameter takes",
             };
             let message = format!("`{}` takes {wanted}", name.value);
@@ -546,6 +562,7 @@ impl Trial {
             "lifetime" => allowed.expires_at.since(self.context.now).into(),
             "sub" => allowed.subject.as_str().into(),
             "token_type" => allowed.token_type.name().into(),
+            "act" => Hop::nested_json(&allowed.act),
             other => permit.parameters().get(other).cloned().unwrap_or_default(),
         }
     }

@@ -1,15 +1,16 @@
 //! `mint`: a JWT access token of our own (RFC 9068), signed with one of the realm's keys.
 //!
-//! No claim of the subject token is copied but the subject itself and what a rule's `claims:` names:
-//! everything else stays where it was.
+//! No claim of the subject token is copied but the subject itself, who acted for it, and what a rule's
+//! `claims:` names: everything else stays where it was.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::{BoxFuture, Capabilities, Material, Provider, ProviderError, ProviderFactory};
+use crate::context::Hop;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::jose::{Algorithm, SigningKey, base64url, random};
+use crate::jose::{Algorithm, SigningKeys, base64url, random};
 use crate::oauth::NumericDate;
 use crate::oauth::claims::strings;
 use crate::oauth::id::Issuer;
@@ -35,6 +36,7 @@ pub static FACTORY: ProviderFactory = ProviderFactory {
         ],
         issues: &[TokenType::AccessToken],
         carries_scope: true,
+        carries_act: true,
     },
     parameters: &[
         ParameterSchema {
@@ -86,7 +88,10 @@ const PASSED_ON: &[(&str, &str)] = &[("acr", "subject.acr"), ("amr", "subject.am
 #[derive(Debug)]
 struct Mint {
     issuer: Issuer,
-    key: Arc<SigningKey>,
+    /// Which of them signs is a matter of the time.
+    keys: SigningKeys,
+    /// What was asked for, if anything.
+    algorithm: Option<Algorithm>,
 }
 
 fn build(
@@ -94,35 +99,31 @@ fn build(
     material: &Material<'_>,
     problems: &mut Diagnostics,
 ) -> Option<Arc<dyn Provider>> {
-    let wanted = section.take("alg");
-    let key = match &wanted {
-        None => Arc::clone(material.keys.signer()),
-        Some(node) => {
-            let algorithm: Algorithm = node.parse(problems)?;
-            let Some(key) = material
-                .keys
-                .iter()
-                .find(|key| key.algorithm() == algorithm)
-            else {
-                let message = format!("the realm has no key for {algorithm}");
-                let known: Vec<&str> = material
-                    .keys
-                    .iter()
-                    .map(|key| key.algorithm().as_str())
-                    .collect();
-                problems.push(
-                    Diagnostic::error("E1006", message)
-                        .at(&node.span)
-                        .suggest(algorithm.as_str(), known),
-                );
-                return None;
-            };
-            Arc::clone(key)
+    let mut algorithm = None;
+    if let Some(node) = section.take("alg") {
+        let asked: Algorithm = node.parse(problems)?;
+        let known = || material.keys.iter().map(|key| key.algorithm());
+        // Not one that is only there for the tokens that it signed.
+        if material
+            .keys
+            .signer(Some(asked), NumericDate(i64::MAX))
+            .is_none()
+        {
+            let message = format!("the realm has no key for {asked}");
+            let known: Vec<&str> = known().map(Algorithm::as_str).collect();
+            problems.push(
+                Diagnostic::error("E1006", message)
+                    .at(&node.span)
+                    .suggest(asked.as_str(), known),
+            );
+            return None;
         }
-    };
+        algorithm = Some(asked);
+    }
     Some(Arc::new(Mint {
         issuer: material.issuer.clone(),
-        key,
+        keys: material.keys.clone(),
+        algorithm,
     }))
 }
 
@@ -136,7 +137,8 @@ impl Provider for Mint {
 }
 
 impl Mint {
-    /// RFC 9068 §2.2: `iss`, `exp`, `aud`, `sub`, `client_id`, `iat`, `jti`, and `scope`.
+    /// RFC 9068 §2.2: `iss`, `exp`, `aud`, `sub`, `client_id`, `iat`, `jti`, and `scope`; RFC 8693 §4: `act`,
+    /// `may_act`.
     fn mint(&self, permit: &Permit<'_>) -> Result<IssuedToken, ProviderError> {
         let allowed = permit.allowance();
         let context = permit.context();
@@ -166,8 +168,16 @@ impl Mint {
         if !allowed.scope.is_empty() {
             claims.insert("scope".to_owned(), allowed.scope.to_string().into());
         }
-        let token = self
-            .key
+        if let Some(act) = Hop::act_claim(&allowed.act) {
+            claims.insert("act".to_owned(), act);
+        }
+        if let Some(may_act) = &allowed.may_act {
+            claims.insert("may_act".to_owned(), may_act.claim());
+        }
+        let no_key = || ProviderError::Failed("no key signs now".to_owned());
+        let key = self.keys.signer(self.algorithm, context.now);
+        let token = key
+            .ok_or_else(no_key)?
             .compact("at+jwt", &claims)
             .map_err(|error| ProviderError::Failed(error.to_string()))?;
         Ok(IssuedToken {
@@ -200,6 +210,7 @@ fn facts(claims: &Map<String, Value>) -> Facts {
             .and_then(|sub| sub.parse().ok())
             .map_or(Fact::Unknown, Fact::Signed),
         act: signed(claims.get("act").cloned()),
+        may_act: signed(claims.get("may_act").cloned()),
         confirmation: signed(claims.get("cnf").cloned()),
     }
 }

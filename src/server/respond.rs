@@ -72,12 +72,13 @@ pub(super) fn refused(error: &OAuthError, status: Option<StatusCode>, id: &Reque
     response
 }
 
-/// A public document.
-pub(super) fn document(body: &str) -> Response {
+/// A public document, which may be kept for some seconds.
+pub(super) fn document(body: &str, max_age: i64) -> Response {
     let mut response = json(StatusCode::OK, body.to_owned());
+    let kept = HeaderValue::from_str(&format!("public, max-age={max_age}"));
     response.headers_mut().insert(
         CACHE_CONTROL,
-        HeaderValue::from_static("public, max-age=60"),
+        kept.unwrap_or(HeaderValue::from_static("no-cache")),
     );
     response
 }

@@ -1,11 +1,11 @@
 //! Opaque tokens, by asking their issuer (RFC 7662).
 
+use super::kind::Said;
 use super::party::{Source, party};
 use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
-use crate::context::Party;
+use crate::context::{MAX_DEPTH, Party};
 use crate::jose::parse_object;
 use crate::net::{Endpoint, Limits, Net, form_encode};
-use crate::oauth::NumericDate;
 use crate::oauth::claims::Claims;
 use crate::oauth::secret::{RawToken, Secret};
 use crate::proof::Verified;
@@ -40,13 +40,14 @@ pub enum Credentials {
 }
 
 impl Introspection {
-    /// Asks, and checks the answer as strictly as a token. `end` is the token's own, where it has one.
+    /// Asks, and checks the answer as strictly as a token. `said` is what the token says of itself, where
+    /// it says anything.
     pub(super) async fn verify(
         &self,
         issuer: &TrustedIssuer,
         accepted: &AcceptedType,
         token: &RawToken,
-        end: Option<NumericDate>,
+        said: Option<Said>,
         expectation: &Expectation<'_>,
     ) -> Result<Verified<Party>, TokenError> {
         let hint = expectation.token_type.name();
@@ -118,7 +119,18 @@ impl Introspection {
             Source::Introspection,
             expectation,
         )?;
-        party.expires_at = end.map_or(party.expires_at, |end| end.min(party.expires_at));
+        if let Some(said) = said {
+            // An answer that leaves these out would make an ordinary token of one that is not.
+            if !said.actors.is_empty() && said.actors != claims.actors(MAX_DEPTH)? {
+                return Err(TokenError::Lost("act"));
+            }
+            if said.may_act.is_some() && said.may_act != claims.may_act()? {
+                return Err(TokenError::Lost("may_act"));
+            }
+            party.expires_at = said
+                .end
+                .map_or(party.expires_at, |end| end.min(party.expires_at));
+        }
         // Vouched for by: the issuer's own answer about this very token, and every check of `party`.
         Ok(Verified::assertion(party))
     }

@@ -6,7 +6,6 @@ use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
 use crate::context::Party;
 use crate::jose::Compact;
 use crate::keys::KeySource;
-use crate::oauth::NumericDate;
 use crate::oauth::claims::Claims;
 use crate::oauth::token_type::TokenType;
 use crate::proof::Verified;
@@ -53,13 +52,12 @@ pub const OTHER_KINDS: [&str; 8] = [
     "txntoken+jwt",
 ];
 
-/// What a JWT says of itself must allow it, where its issuer's answer vouches for it. Gives its own end,
-/// where it has one.
+/// What a JWT says of itself must allow it, where its issuer's answer vouches for it.
 pub(super) fn check_unverified(
     accepted: &AcceptedType,
     token: &Compact<'_>,
     expectation: &Expectation<'_>,
-) -> Result<Option<NumericDate>, TokenError> {
+) -> Result<kind::Said, TokenError> {
     // Of access tokens and the like, the answer says what they are; it says nothing of ID tokens.
     let typ = match accepted.token_type {
         TokenType::IdToken => check_typ(accepted, token)?,

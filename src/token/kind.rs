@@ -2,13 +2,21 @@
 //! tokens, refresh tokens, logout and other event tokens are not taken for access tokens, nor the other
 //! way round.
 
-use super::{Expectation, TokenError};
+use super::{Expectation, Role, TokenError};
+use crate::context::MAX_DEPTH;
 use crate::oauth::NumericDate;
-use crate::oauth::claims::Claims;
+use crate::oauth::claims::{Claims, Identity};
 use crate::oauth::token_type::TokenType;
 
-/// Claims that constrain who may use a token. A build that cannot honour them must not drop them.
-const CONSTRAINTS: [&str; 3] = ["act", "may_act", "cnf"];
+/// Claims that constrain who may use a token, and that cannot be honoured: they must not be dropped.
+fn constraints(role: Role) -> &'static [&'static str] {
+    match role {
+        // `act` and `may_act` are carried on, and the policy sees them.
+        Role::Subject => &["cnf"],
+        // Who acts, acts for itself: whom it stands for in turn, a chain has no place for.
+        Role::Actor => &["act", "may_act", "cnf"],
+    }
+}
 
 /// Claims that only an ID token has, unless the token says that it gives access: some issuers copy the
 /// `nonce` of the login into access tokens too.
@@ -19,6 +27,17 @@ const SAYS: [&str; 2] = ["typ", "token_use"];
 
 /// Says nothing about the kind, though it stands where the kind should.
 const NEUTRAL: &str = "jwt";
+
+/// What a JWT says of itself, where its issuer's answer vouches for it.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Its end, where it has one.
+    pub end: Option<NumericDate>,
+    /// Its `act`.
+    pub actors: Vec<Identity>,
+    /// Its `may_act`.
+    pub may_act: Option<Identity>,
+}
 
 /// What a declared type means for what a token may say of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +75,9 @@ pub(super) fn check(
     claims: &Claims,
     says_access: bool,
     declared: &TokenType,
+    role: Role,
 ) -> Result<(), TokenError> {
-    for constraint in CONSTRAINTS {
+    for constraint in constraints(role) {
         if claims.has(constraint) {
             return Err(TokenError::Constrained(constraint));
         }
@@ -85,16 +105,25 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What a token says of itself must allow it, where its issuer's answer vouches for it. Gives its own end,
-/// where it has one.
+/// What a token says of itself must allow it, where its issuer's answer vouches for it.
 pub(super) fn check_unverified(
     claims: &Claims,
     says_access: bool,
     expectation: &Expectation<'_>,
-) -> Result<Option<NumericDate>, TokenError> {
-    check(claims, says_access, expectation.token_type)?;
-    match claims.date("exp")? {
-        Some(end) if end <= expectation.now => Err(TokenError::Expired),
-        end => Ok(end),
+) -> Result<Said, TokenError> {
+    check(
+        claims,
+        says_access,
+        expectation.token_type,
+        expectation.role,
+    )?;
+    let end = claims.date("exp")?;
+    if end.is_some_and(|end| end <= expectation.now) {
+        return Err(TokenError::Expired);
     }
+    Ok(Said {
+        end,
+        actors: claims.actors(MAX_DEPTH)?,
+        may_act: claims.may_act()?,
+    })
 }

@@ -2,9 +2,9 @@
 
 use super::kind;
 use super::{AcceptedType, AudienceRule, Expectation, TokenError, TrustedIssuer};
-use crate::context::{Attributes, Party};
+use crate::context::{Attributes, Hop, MAX_DEPTH, MayAct, Party};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::{ClaimError, ClaimType, ClaimValue, Claims, strings};
+use crate::oauth::claims::{ClaimError, ClaimType, ClaimValue, Claims, Identity, strings};
 use crate::oauth::scope::Scopes;
 use crate::oauth::token_type::TokenType;
 use std::collections::BTreeSet;
@@ -35,7 +35,12 @@ pub(super) fn party(
         // Another `token_type` than Bearer was refused before.
         Source::Introspection => claims.has("token_type"),
     };
-    kind::check(claims, says_access, expectation.token_type)?;
+    kind::check(
+        claims,
+        says_access,
+        expectation.token_type,
+        expectation.role,
+    )?;
     let now = expectation.now;
     let expires_at = match (claims.date("exp")?, source, issuer.without_exp) {
         (Some(at), _, _) => at,
@@ -90,11 +95,49 @@ pub(super) fn party(
         acr: claims.string("acr")?.map(Arc::from),
         amr: amr(claims)?,
         auth_time: claims.date("auth_time")?,
-        // A token with `act` does not get here in this build.
-        chain: Vec::new(),
+        chain: chain(issuer, claims, expectation)?,
+        may_act: may_act(issuer, claims, expectation)?,
         token_id: claims.string("jti")?.map(str::to_owned),
         claims: attributes,
     })
+}
+
+/// The actors of `act` (RFC 8693 §4.1). One that says no `iss` has that of the token.
+fn chain(
+    issuer: &TrustedIssuer,
+    claims: &Claims,
+    expectation: &Expectation<'_>,
+) -> Result<Vec<Hop>, TokenError> {
+    let hop = |actor: Identity| {
+        let iss = actor.iss.unwrap_or_else(|| Arc::from(issuer.id.as_str()));
+        Hop {
+            issuer: expectation.issuers.alias_of(&iss),
+            iss,
+            sub: actor.sub,
+            client_id: actor.client_id,
+        }
+    };
+    Ok(claims.actors(MAX_DEPTH)?.into_iter().map(hop).collect())
+}
+
+fn may_act(
+    issuer: &TrustedIssuer,
+    claims: &Claims,
+    expectation: &Expectation<'_>,
+) -> Result<Option<MayAct>, TokenError> {
+    Ok(claims.may_act()?.map(|identity| {
+        let mut namespace = issuer.may_act_namespace.clone();
+        namespace.insert(issuer.alias.clone());
+        MayAct {
+            issuer: identity
+                .iss
+                .as_ref()
+                .map(|iss| expectation.issuers.alias_of(iss)),
+            identity,
+            within: issuer.id.clone(),
+            namespace,
+        }
+    }))
 }
 
 /// Some issuers write an empty list for "we do not say".
@@ -143,7 +186,7 @@ fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'
         AudienceRule::Client => audience
             .iter()
             .any(|name| expectation.client_names.contains(*name)),
-        AudienceRule::Own => audience.contains(&expectation.own.as_str()),
+        AudienceRule::Own => audience.contains(&expectation.issuers.own().as_str()),
         AudienceRule::OneOf(names) => audience.iter().any(|name| names.contains(*name)),
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cambist::clock::Clock;
 use cambist::config;
 use cambist::diagnostic::Style;
+use cambist::jose::{Algorithm, SigningKey};
 use cambist::services::Services;
 
 /// The fenced blocks of a page that are of one language, each with its line.
@@ -177,5 +178,64 @@ fn every_whole_configuration_of_our_pages_loads() {
     for preset in config::PRESETS {
         let name = format!("`{}`", preset.name);
         assert!(page.contains(&name), "the README does not name {name}");
+    }
+}
+
+/// What the first page shows of `cambist.yaml` stands in place of the sample's own keys, with every file that
+/// it names beside it.
+#[test]
+fn the_configuration_that_our_first_page_shows_loads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("README.md")).unwrap();
+    let sample = fs::read_to_string(root.join("policies/cambist.yaml")).unwrap();
+    let policy = fs::read_to_string(root.join("policies/main.policy")).unwrap();
+    let blocks = fences(&page, "yaml");
+    assert!(blocks.len() >= 2, "the blocks were not found");
+    for (line, block) in blocks {
+        // A whole one has a test of its own.
+        if block.starts_with("# cambist.yaml\n") {
+            continue;
+        }
+        let top = |text: &str| {
+            let keys = text.lines().filter_map(|line| line.split_once(':'));
+            let keys = keys.map(|(key, _)| key.to_owned());
+            keys.filter(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+                .collect::<Vec<_>>()
+        };
+        let shown = top(&block);
+        let mut yaml = String::new();
+        let mut keep = true;
+        for line in sample.lines() {
+            if let [key] = top(line).as_slice() {
+                keep = !shown.contains(key);
+            }
+            if keep {
+                yaml.push_str(line);
+                yaml.push('\n');
+            }
+        }
+        yaml.push_str(&block);
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        for word in block.split([' ', ',', '}', '\n']) {
+            let pem = SigningKey::generate_pem(Algorithm::ES256).unwrap();
+            let key = SigningKey::from_pem(pem.as_bytes()).unwrap();
+            match word.rsplit_once('.') {
+                Some((_, "pem")) => write(word, &pem),
+                Some((_, "json")) => write(
+                    word,
+                    &serde_json::json!({ "keys": [key.public_jwk()] }).to_string(),
+                ),
+                Some((_, "secret")) => write(word, "a-secret-that-a-machine-might-have-drawn"),
+                _ => {}
+            }
+        }
+        write("cambist.yaml", &yaml);
+        write("main.policy", &policy);
+        let services = Services::new(Clock::system()).unwrap();
+        if let Err(error) = config::load(dir.path(), &services, None) {
+            let problems = error.diagnostics.render(&error.sources, Style::Plain);
+            panic!("README.md:{line}:\n{problems}");
+        }
     }
 }

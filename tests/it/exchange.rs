@@ -1,7 +1,9 @@
 //! Exchanges over HTTP, one file per concern. A test is named after the rule or incident it is about.
 
+mod assertions;
 mod audit;
 mod client_auth;
+mod delegation;
 mod introspection;
 mod issuers;
 mod language;

@@ -41,7 +41,14 @@ const REALM: &[(&str, &str)] = &[
     jwks: { keys: [ { kty: EC, crv: P-256, use: sig, kid: a, x: MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4, y: 4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM } ] }
     audience: self
     scope: none
-    claims: { ref: string }",
+    claims: { ref: string }
+  cloud:
+    issuer: https://cloud.example.com
+    jwks: { keys: [ { kty: EC, crv: P-256, use: sig, kid: a, x: MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4, y: 4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM } ] }
+    audience: self
+    scope: none
+    claims: { owner_id: string }
+    tenancy: owner_id",
     ),
     (
         "clients",

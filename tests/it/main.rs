@@ -24,6 +24,10 @@ mod findings;
 #[cfg(test)]
 mod reload;
 
+// Our own keys over time.
+#[cfg(test)]
+mod rotation;
+
 // Everything in `policies/` and `examples/` loads; the demonstration runs.
 #[cfg(test)]
 mod examples;

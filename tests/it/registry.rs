@@ -8,7 +8,9 @@ use cambist::clock::Clock;
 use cambist::config;
 use cambist::exchange::GRANTS;
 use cambist::metrics::METRICS;
-use cambist::oauth::request::UNSUPPORTED;
+use cambist::oauth::form::TokenForm;
+use cambist::oauth::request::{TokenRequest, UNSUPPORTED};
+use cambist::oauth::secret::Secret;
 use cambist::policy::schema::ATTRIBUTES;
 use cambist::provider::FACTORIES;
 use cambist::services::Services;
@@ -33,6 +35,43 @@ fn names_are_unique_and_documented() {
             .iter()
             .all(|metric| metric.name.starts_with("cambist_") && metric.help.ends_with('.'))
     );
+}
+
+/// So that a method which is added takes part in the rule of one method a request.
+#[test]
+fn methods_present_what_is_theirs_and_nothing_else() {
+    let ask = |form: &str| TokenRequest {
+        peer: std::net::IpAddr::from([127, 0, 0, 1]),
+        form: TokenForm::parse(form.as_bytes()).unwrap(),
+        authorization: Vec::new(),
+        unsupported_headers: Vec::new(),
+    };
+    let basic = TokenRequest {
+        authorization: vec![Secret::new("Basic YTpi".to_owned())],
+        ..ask("")
+    };
+    let jwt = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    for (request, of) in [
+        (ask("grant_type=x"), None),
+        (basic, Some("client_secret_basic")),
+        (
+            ask("client_id=a&client_secret=b"),
+            Some("client_secret_post"),
+        ),
+        (
+            ask(&format!("client_assertion_type={jwt}&client_assertion=a")),
+            Some("private_key_jwt"),
+        ),
+        (ask("client_id=a"), Some("none")),
+    ] {
+        let presented = METHODS
+            .iter()
+            .filter(|method| (method.present)(&request).unwrap().is_some())
+            .map(|method| method.name);
+        assert_eq!(presented.collect::<Vec<_>>(), Vec::from_iter(of));
+    }
+    let covered = 4;
+    assert_eq!(METHODS.len(), covered, "add the new method above");
 }
 
 #[test]

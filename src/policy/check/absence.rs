@@ -157,6 +157,16 @@ fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
         )
     };
     let left = grows(atom.left.attribute.path());
+    // With an actor token, what was absent is there: what holds of nobody need not hold of somebody.
+    let left_side = (&atom.left.attribute, atom.left.default.is_some());
+    let of_actor = std::iter::once(left_side)
+        .chain(atom.test.right())
+        .filter(|(attribute, _)| attribute.path().starts_with("actor."))
+        .any(|(_, default)| atom.negated || default);
+    if of_actor {
+        problems.push(slips_past(&atom.span));
+        return;
+    }
     let falsifiable = match &atom.test {
         // From nothing to a listed member, `only` and `==` become true; from that to another, false.
         Test::SetEquals(wanted) => left && !(atom.negated && wanted.is_empty()),

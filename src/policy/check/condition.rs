@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::expand::MAX_DEPTH;
-use super::{Checker, Resolved, Scope, absence};
+use super::{Checker, Parties, Resolved, Scope, absence};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{
     Atom, Comparison, Condition, Constant, Constants, MemberTest, Operand, Prefixes, Test,
 };
-use crate::policy::schema::{ATTRIBUTES, AttributeRef, Type};
+use crate::policy::schema::{ATTRIBUTES, AttributeRef, Names, Type};
 use crate::policy::syntax::ast::{self, ItemKind, Literal, Operator, Quantifier, Spanned, Text};
 
 /// A side of a comparison, resolved.
@@ -31,11 +31,11 @@ impl<'a> Checker<'a> {
     pub(super) fn when(
         &mut self,
         conditions: &[&'a ast::Condition],
-        issuers: &[usize],
+        parties: &Parties,
         kind: ItemKind,
     ) -> Option<Condition> {
         let scope = Scope {
-            issuers,
+            parties,
             kind,
             hop: false,
         };
@@ -55,12 +55,12 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks a def that no rule uses, as far as that can be done.
-    pub(super) fn def_alone(&mut self, def: &'a ast::Def, issuers: &[usize]) {
+    pub(super) fn def_alone(&mut self, def: &'a ast::Def, parties: &Parties) {
         self.tests = 0;
         self.item = Some(&def.name.span);
         self.expanding.push((self.module, def));
         let scope = Scope {
-            issuers,
+            parties,
             kind: ItemKind::Deny,
             hop: false,
         };
@@ -380,6 +380,9 @@ impl<'a> Checker<'a> {
         written: &Spanned<Operator>,
     ) -> Option<Test> {
         let ty = left.ty;
+        if matches!(ty, Type::Actor | Type::Hops) {
+            return self.inapplicable(ty, written);
+        }
         match (operator, right) {
             (Operator::Equal, Side::Literal(literal)) if !ty.is_set() => {
                 let constant = self.constant(&literal, ty)?;
@@ -468,6 +471,7 @@ impl<'a> Checker<'a> {
                 | Type::Instant
                 | Type::Ip
                 | Type::Hops
+                | Type::Actor
                 | Type::Name(_) => self.inapplicable(ty, written),
             },
             (Operator::Under, Side::Literal(literal)) if ty == Type::Uri => {
@@ -563,6 +567,9 @@ impl<'a> Checker<'a> {
             Type::Instant => "instants take `<`, `<=`, `>`, `>=`: `now < 2026-12-01T00:00:00Z`",
             Type::Ip => "addresses take `in [\"10.0.0.0/8\"]`, `not in [..]`, `==`",
             Type::Hops => "lists of actors take `any LIST where (it.issuer == \"…\")`",
+            Type::Actor => {
+                "an actor is `present` or `absent`; its `.issuer`, `.sub` and `.client_id` are compared"
+            }
             Type::Bool | Type::Name(_) => "it takes `==`, `!=`, `in [..]`",
         };
         self.report(
@@ -577,7 +584,11 @@ impl<'a> Checker<'a> {
         let textual = |ty| matches!(ty, Type::String | Type::Name(_));
         // Two kinds of names have no name in common: a comparison of them would never hold.
         let one_is_text = left == Type::String || right == Type::String;
-        if left == right || (one_is_text && textual(left) && textual(right)) {
+        let issuers = |ty| matches!(ty, Type::Name(Names::Issuer | Names::HopIssuer));
+        if left == right
+            || (one_is_text && textual(left) && textual(right))
+            || (issuers(left) && issuers(right))
+        {
             return Some(());
         }
         let message = format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Checker, Clauses};
+use super::{Checker, Clauses, FoundActor};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::id::ClientId;
 use crate::oauth::target::Audience;
@@ -11,10 +11,11 @@ use crate::oauth::token_type::TokenType;
 use crate::oauth::uri::Uri;
 use crate::policy::pattern::{Glob, PatternError, UriPattern};
 use crate::policy::rule::{
-    AudienceMatch, Clients, FromIssuer, Header, Headers, ResourceMatch, TargetsMatch,
+    ActorForm, ActorMatch, AudienceMatch, Clients, FromIssuer, Header, Headers, ResourceMatch,
+    TargetsMatch,
 };
 use crate::policy::schema::Type;
-use crate::policy::syntax::ast::{self, ActorForm, ItemKind, MatchKind, TargetsForm, Text};
+use crate::policy::syntax::ast::{self, ItemKind, MatchKind, TargetsForm, Text};
 
 /// Grant types of the language that later builds bring.
 const LATER_GRANTS: [&str; 1] = ["jwt_bearer"];
@@ -53,17 +54,19 @@ impl<'a> Checker<'a> {
                     span: found.span.clone(),
                 }
             }),
-            actor: clauses.actor.as_ref().map(|found| {
-                if let ActorForm::Token(word, aliases) = found.value {
-                    self.not_in_this_build(
-                        &format!("actor {}", word.value),
-                        "delegation",
-                        found.span,
-                    );
-                    aliases.iter().for_each(|alias| self.issuer_exists(alias));
-                }
-                found.span.clone()
-            }),
+            actor: match &clauses.actor {
+                Some(found) => Some(Header {
+                    value: self.actor(found, item.kind),
+                    span: found.span.clone(),
+                }),
+                None => default("").map(|_| Header {
+                    value: ActorMatch {
+                        form: ActorForm::None,
+                        may_act_ignored: false,
+                    },
+                    span: name.clone(),
+                }),
+            },
             via: match &clauses.via {
                 Some(found) => {
                     self.grant_type(found.value);
@@ -87,6 +90,60 @@ impl<'a> Checker<'a> {
                     span: name.clone(),
                 }),
             },
+        }
+    }
+
+    fn actor(&mut self, found: &FoundActor<'a>, kind: ItemKind) -> ActorMatch {
+        let mut known = |aliases: &[Text]| {
+            let mut out = BTreeSet::new();
+            for alias in aliases {
+                self.issuer_exists(alias);
+                if let Ok(found) = alias.value.parse()
+                    && !out.insert(found)
+                {
+                    let message = format!("`{}` is listed twice", alias.value);
+                    self.report(Diagnostic::error("E0121", message).at(&alias.span));
+                }
+            }
+            out
+        };
+        let form = match found.form {
+            ast::ActorForm::None => ActorForm::None,
+            ast::ActorForm::Client => ActorForm::Client,
+            ast::ActorForm::Token(word, aliases) => match &*word.value {
+                "named" => ActorForm::Named(known(aliases)),
+                "optional" => ActorForm::Optional(known(aliases)),
+                _ => ActorForm::Required(known(aliases)),
+            },
+        };
+        if let Some(span) = found.may_act_ignored {
+            match (kind, &form) {
+                (ItemKind::Deny, _) => {
+                    let message = "a deny has no `may_act ignored`: only `named` asks for it there";
+                    self.report(Diagnostic::error("E0122", message).at(span));
+                }
+                (ItemKind::Rule, ActorForm::Named(_)) => {
+                    let message = "`named` asks for the very `may_act` that is to be ignored";
+                    let problem = Diagnostic::error("E0122", message).at(span);
+                    self.report(problem.help("write `required from …, may_act ignored`"));
+                }
+                (ItemKind::Rule, _) => {
+                    let message = "this rule lets others act than the subject's token names";
+                    self.report(Diagnostic::warning("E0403", message).at(span));
+                }
+            }
+        }
+        let slips = !matches!(form, ActorForm::Named(_) | ActorForm::Required(_));
+        if kind == ItemKind::Deny && slips {
+            let problem = Diagnostic::warning("E0330", "an actor token would slip past this deny");
+            let problem = problem.at(found.span);
+            self.report(
+                problem.help("leave `actor` out: what a deny does not mention, it takes any"),
+            );
+        }
+        ActorMatch {
+            form,
+            may_act_ignored: found.may_act_ignored.is_some(),
         }
     }
 

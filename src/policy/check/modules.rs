@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::Checker;
+use super::{Checker, Parties};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{Constants, Prefixes};
@@ -306,7 +306,11 @@ impl<'a> Checker<'a> {
         // Where something is at fault, what it names may look unused.
         let sound = !self.problems.has_errors();
         let before = self.modules.used.clone();
-        let everybody: Vec<usize> = (0..self.schema.issuers.len()).collect();
+        let everybody = Parties {
+            subject: self.of_issuers(None),
+            actor: Some(self.of_issuers(None)),
+            acting: false,
+        };
         for (index, file) in files.iter().enumerate() {
             self.module = index;
             for def in file.defs() {

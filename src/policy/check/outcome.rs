@@ -3,29 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Checker, Clauses, Scope};
+use super::{Checker, Clauses, Parties, Scope};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::id::ProcessorId;
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::Audience;
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
-    Condition, Headers, Outcome, ParameterValue, Piece, ResourceMatch, TargetsMatch, Template, Test,
+    ActorForm, Condition, Headers, Outcome, ParameterValue, Piece, ResourceMatch, TargetsMatch,
+    Template, Test,
 };
 use crate::policy::schema::{ParameterKind, ProcessorSchema, Type};
 use crate::policy::syntax::ast::{self, Literal, Spanned, Text, Value};
 
 /// Parameters that mean the same for every processor.
-const OF_THE_LANGUAGE: [&str; 3] = ["audience", "scope", "lifetime"];
+const OF_THE_LANGUAGE: [&str; 4] = ["audience", "scope", "lifetime", "act"];
 /// Those that later builds bring.
-const LATER: [(&str, &str); 2] = [("act", "delegation"), ("bind", "sender-constrained tokens")];
+const LATER: [(&str, &str); 1] = [("bind", "sender-constrained tokens")];
 
 impl<'a> Checker<'a> {
     pub(super) fn outcome(
         &mut self,
         clauses: &Clauses<'a>,
         headers: &Headers,
-        issuers: &[usize],
+        parties: &Parties,
         when: Option<&Condition>,
         item: &ast::Rule,
     ) -> Option<Outcome<ProcessorId>> {
@@ -45,7 +46,17 @@ impl<'a> Checker<'a> {
             .as_ref()
             .map_or(TokenType::AccessToken, |header| header.value.clone());
         // Without `from` there is an error already, and nothing to say about issuers.
-        let issuers = if clauses.from.is_some() { issuers } else { &[] };
+        let nobody = Parties {
+            subject: Vec::new(),
+            actor: parties.actor.clone(),
+            acting: parties.acting,
+        };
+        let parties = if clauses.from.is_some() {
+            parties
+        } else {
+            &nobody
+        };
+        let issuers = &parties.subject;
         self.capabilities(processor, &issue, headers, issuers, name);
         let mut outcome = Outcome {
             processor: name.value.parse().ok()?,
@@ -53,13 +64,14 @@ impl<'a> Checker<'a> {
             audience: None,
             scope_ceiling: None,
             beyond_subject: false,
+            act_dropped: false,
             lifetime: processor.lifetime.min(processor.max_lifetime),
             carries_scope: processor.carries_scope,
             parameters: BTreeMap::new(),
         };
         let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
         let scope = Scope {
-            issuers,
+            parties,
             kind: item.kind,
             hop: false,
         };
@@ -71,6 +83,7 @@ impl<'a> Checker<'a> {
             }
             self.parameter(parameter, processor, scope, when, &mut outcome);
         }
+        self.act_fits(parameters, headers, processor, name);
         self.audience_fits(&outcome, headers, item);
         self.foreign_issuers(&outcome, issuers, name);
         Some(outcome)
@@ -142,7 +155,7 @@ impl<'a> Checker<'a> {
         match &*name.value {
             "audience" => outcome.audience = self.audience_parameter(parameter),
             "scope" => {
-                outcome.scope_ceiling = self.scope_parameter(parameter, scope.issuers);
+                outcome.scope_ceiling = self.scope_parameter(parameter, &scope.parties.subject);
                 outcome.beyond_subject = parameter.beyond.is_some();
             }
             "lifetime" => {
@@ -150,6 +163,7 @@ impl<'a> Checker<'a> {
                     outcome.lifetime = lifetime;
                 }
             }
+            "act" => outcome.act_dropped = self.act_parameter(parameter),
             other => match processor
                 .parameters
                 .iter()
@@ -160,7 +174,7 @@ impl<'a> Checker<'a> {
                         ParameterKind::Text => {
                             let template = self.template_parameter(parameter, scope, when);
                             if let (Some(template), "sub") = (&template, known.name) {
-                                self.subjects_apart(template, scope.issuers, &name.span);
+                                self.subjects_apart(template, &scope.parties.subject, &name.span);
                             }
                             template.map(ParameterValue::Text)
                         }
@@ -265,8 +279,8 @@ impl<'a> Checker<'a> {
                     span: span.clone(),
                 };
                 let resolved = self.resolve(&text, scope)?;
-                if resolved.ty == Type::Hops {
-                    self.wrong_value(span, "a list of actors cannot be passed on");
+                if matches!(resolved.ty, Type::Hops | Type::Actor) {
+                    self.wrong_value(span, "actors are passed on in `act`, not otherwise");
                 }
                 ParameterValue::Attribute(resolved.attribute)
             }
@@ -307,6 +321,53 @@ impl<'a> Checker<'a> {
 
     fn wrong_value(&mut self, span: &Span, message: &str) {
         self.report(Diagnostic::error("E0602", message).at(span));
+    }
+
+    /// `act: dropped`
+    fn act_parameter(&mut self, parameter: &ast::Parameter) -> bool {
+        let dropped = matches!(
+            parameter.values.as_slice(),
+            [Spanned { value: Value::Path(word), .. }] if &**word == "dropped"
+        );
+        if !dropped {
+            let message = "`act` takes `dropped`; left out, who acts is written into the token";
+            self.wrong_value(&parameter.name.span, message);
+        }
+        dropped
+    }
+
+    /// Who acts must be said, or be left out on purpose, and the processor must be able to say it.
+    fn act_fits(
+        &mut self,
+        parameters: &[ast::Parameter],
+        headers: &Headers,
+        processor: &ProcessorSchema,
+        name: &Text,
+    ) {
+        let actor = headers.actor.as_ref();
+        let form = actor.map(|header| &header.value.form);
+        if let Some(parameter) = parameters.iter().find(|p| &*p.name.value == "act") {
+            match form {
+                None | Some(ActorForm::Client) => {}
+                Some(ActorForm::None) => {
+                    let message = "nobody acts under `actor none`: there is nothing to drop";
+                    self.wrong_value(&parameter.name.span, message);
+                }
+                Some(ActorForm::Named(_) | ActorForm::Required(_) | ActorForm::Optional(_)) => {
+                    let message = "where an actor token is brought, its party must be written down";
+                    self.wrong_value(&parameter.name.span, message);
+                }
+            }
+        }
+        // A token that is let in with a chain or a `may_act` must not come out without.
+        let plain = actor.is_none_or(|header| {
+            header.value.form == ActorForm::None && !header.value.may_act_ignored
+        });
+        if !plain && !processor.carries_act {
+            let message = format!("what processor `{}` makes cannot say who acts", name.value);
+            let problem = Diagnostic::error("E0614", message).at(&name.span);
+            self.report(problem.help("it can only carry out rules with `actor none`"));
+        }
     }
 
     /// Constants, as a set of strings.
@@ -585,11 +646,11 @@ impl<'a> Checker<'a> {
             span: span.clone(),
         };
         let resolved = self.resolve(&text, scope)?;
-        if resolved.ty.is_set() || matches!(resolved.ty, Type::Bool | Type::Hops) {
+        if resolved.ty.is_set() || matches!(resolved.ty, Type::Bool | Type::Hops | Type::Actor) {
             self.wrong_value(
                 span,
                 &format!(
-                    "`{path}` is a {}; this parameter takes text",
+                    "`{path}` is of type {}; this parameter takes text",
                     resolved.ty.name()
                 ),
             );

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::decision::{Denial, Permit, Reason};
-use crate::context::ExchangeContext;
+use crate::context::{ExchangeContext, Hop, MAX_DEPTH, MayAct};
 use crate::oauth::NumericDate;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::id::Subject;
@@ -12,7 +12,7 @@ use crate::oauth::response::{Fact, IssuedToken};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::ResourceRegistry;
 use crate::oauth::token_type::TokenType;
-use crate::policy::rule::{Outcome, ParameterValue, Piece, Template, UseRule};
+use crate::policy::rule::{ActorForm, Outcome, ParameterValue, Piece, Template, UseRule};
 use crate::policy::schema::{AttributeRef, Value};
 
 /// The most that may be issued.
@@ -28,6 +28,10 @@ pub struct Allowance {
     pub token_type: TokenType,
     /// The only subject.
     pub subject: Subject,
+    /// The actors that the token must name, the outermost first (RFC 8693 §4.1); of none, no `act`.
+    pub act: Vec<Hop>,
+    /// The `may_act` that the token must carry on, where nobody has taken it up yet.
+    pub may_act: Option<MayAct>,
 }
 
 /// The values of a processor's own parameters.
@@ -58,7 +62,14 @@ impl Template {
                         Some(Value::Uri(uri)) => uri.raw().to_owned(),
                         Some(Value::Int(number)) => number.to_string(),
                         Some(Value::Ip(ip)) => ip.to_string(),
-                        Some(Value::Bool(_) | Value::Set(_) | Value::Uris(_) | Value::Hops(_))
+                        Some(
+                            Value::Bool(_)
+                            | Value::Set(_)
+                            | Value::Uris(_)
+                            | Value::Hops(_)
+                            | Value::Hop(_)
+                            | Value::MayAct(_),
+                        )
                         | None => return Ok(None),
                     };
                     if let Some(Piece::Text(next)) = self.0.get(index + 1)
@@ -137,12 +148,13 @@ impl<P: std::fmt::Debug> Outcome<P> {
             .map(|(name, value)| (*name, value.identity()))
             .collect();
         format!(
-            "{:?} {:?} {:?} {:?} {} {} {parameters:?}",
+            "{:?} {:?} {:?} {:?} {} {} {} {parameters:?}",
             self.processor,
             self.issue,
             self.audience,
             self.scope_ceiling,
             self.beyond_subject,
+            self.act_dropped,
             self.lifetime
         )
     }
@@ -188,12 +200,21 @@ pub(super) fn permit<'a, P>(
     if asked && scope.is_empty() {
         return Err(refuse(ErrorCode::InvalidScope, Reason::NothingGranted));
     }
-    let expires_at = context
-        .now
-        .plus(outcome.lifetime)
-        .min(context.subject.expires_at);
-    if expires_at.since(context.now) < 1 {
-        return Err(refuse(ErrorCode::InvalidRequest, Reason::SubjectExpires));
+    let mut expires_at = context.now.plus(outcome.lifetime);
+    let actor = context
+        .actor
+        .as_ref()
+        .map(|actor| (actor, Reason::ActorExpires));
+    for (party, reason) in std::iter::once((&context.subject, Reason::SubjectExpires)).chain(actor)
+    {
+        expires_at = expires_at.min(party.expires_at);
+        if expires_at.since(context.now) < 1 {
+            return Err(refuse(ErrorCode::InvalidRequest, reason));
+        }
+    }
+    let (act, may_act) = delegation(rule, context);
+    if act.len() > MAX_DEPTH {
+        return Err(refuse(ErrorCode::InvalidRequest, Reason::ChainTooLong));
     }
     let allowance = Allowance {
         audience,
@@ -201,6 +222,8 @@ pub(super) fn permit<'a, P>(
         expires_at,
         token_type: outcome.issue.clone(),
         subject,
+        act,
+        may_act,
     };
     Ok(Permit {
         rule: &rule.id,
@@ -210,6 +233,19 @@ pub(super) fn permit<'a, P>(
         parameters,
         context,
     })
+}
+
+/// Who acts, over those who acted before. The subject's own chain is never lost, and its `may_act` only
+/// where the acting party has been written down instead.
+fn delegation<P>(rule: &UseRule<P>, context: &ExchangeContext) -> (Vec<Hop>, Option<MayAct>) {
+    let form = rule.headers.actor.as_ref().map(|header| &header.value.form);
+    let acts = !matches!(form, None | Some(ActorForm::None)) && !rule.outcome.act_dropped;
+    let mut act = context.subject.chain.clone();
+    if acts {
+        act.insert(0, context.acting_hop());
+        return (act, None);
+    }
+    (act, context.subject.may_act.clone())
 }
 
 /// Effective scope ∩ the subject's (unless `beyond subject`, which needs a ceiling) ∩ the rule's ceiling ∩
@@ -325,7 +361,12 @@ impl Permit<'_> {
             *value <= allowed.expires_at
         })?;
         known("subject", &facts.subject, |value| *value == allowed.subject)?;
-        known("actor", &facts.act, Option::is_none)?;
+        known("actor", &facts.act, |value| {
+            *value == Hop::act_claim(&allowed.act)
+        })?;
+        known("leave to act", &facts.may_act, |value| {
+            *value == allowed.may_act.as_ref().map(MayAct::claim)
+        })?;
         known("binding", &facts.confirmation, Option::is_none)?;
         Ok(Confined(issued))
     }
@@ -384,6 +425,7 @@ mod tests {
                 expires_at: Fact::Signed(NumericDate(1060)),
                 subject: Fact::Signed("alice".parse().unwrap()),
                 act: Fact::Signed(None),
+                may_act: Fact::Signed(None),
                 confirmation: Fact::Signed(None),
             },
         }
@@ -442,6 +484,8 @@ mod tests {
                 expires_at: NumericDate(1060),
                 token_type: TokenType::AccessToken,
                 subject: "alice".parse().unwrap(),
+                act: Vec::new(),
+                may_act: None,
             },
             parameters: Parameters::new(),
             beyond_subject: false,
@@ -485,6 +529,7 @@ mod tests {
             audience: None,
             scope_ceiling: None,
             beyond_subject: false,
+            act_dropped: false,
             lifetime: 60,
             carries_scope: true,
             parameters: BTreeMap::new(),

@@ -108,6 +108,10 @@ pub enum Reason {
     NothingGranted,
     /// The subject token ends to be valid within a second.
     SubjectExpires,
+    /// The actor token does.
+    ActorExpires,
+    /// With one more actor, the chain of actors would be longer than may be.
+    ChainTooLong,
     /// A template's value holds the character that separates it from what follows.
     Template(&'static str),
 }
@@ -122,6 +126,8 @@ impl Reason {
             Self::Ambiguous(_) => "ambiguous",
             Self::NothingGranted => "nothing_granted",
             Self::SubjectExpires => "subject_expires",
+            Self::ActorExpires => "actor_expires",
+            Self::ChainTooLong => "chain_too_long",
             Self::Template(_) => "template_value",
         }
     }

@@ -10,8 +10,8 @@ use crate::oauth::error::ErrorCode;
 use crate::oauth::id::RuleId;
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
-    Atom, AudienceMatch, Clients, Condition, Constant, DenyRule, FromIssuer, Headers, Operand,
-    ResourceMatch, TargetsMatch, Test, UseRule,
+    ActorForm, ActorMatch, Atom, AudienceMatch, Clients, Condition, Constant, DenyRule, FromIssuer,
+    Headers, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
 };
 use crate::policy::schema::{AttributeRef, Value};
 
@@ -103,6 +103,7 @@ pub(super) fn headers_match<P>(rule: &UseRule<P>, context: &ExchangeContext) -> 
     let headers = &rule.headers;
     by_matches(headers, context)
         && from_matches(headers, context)
+        && actor_matches(headers, context)
         && to_matches(headers, context)
         && scope_is_carried(rule, context)
         && via_matches(headers, context)
@@ -122,6 +123,9 @@ pub(super) fn first_failure<P>(rule: &UseRule<P>, context: &ExchangeContext) -> 
     }
     if !from_matches(headers, context) {
         return Some(Stage::Issuer);
+    }
+    if !actor_matches(headers, context) {
+        return Some(Stage::Actor);
     }
     if !to_matches(headers, context) {
         return Some(Stage::Targets);
@@ -152,6 +156,7 @@ pub(super) fn deny_matches(deny: &DenyRule, context: &ExchangeContext) -> bool {
 pub(super) fn deny_headers_match(headers: &Headers, context: &ExchangeContext) -> bool {
     by_matches(headers, context)
         && from_matches(headers, context)
+        && deny_actor_matches(headers, context)
         && deny_to_matches(headers, context)
         && via_matches(headers, context)
         && issue_matches(headers, context)
@@ -177,6 +182,58 @@ pub(super) fn from_matches(headers: &Headers, context: &ExchangeContext) -> bool
                     .is_none_or(|wanted| *wanted == party.token_type)
         })
     })
+}
+
+/// For a rule. What the form does not mention must be absent, and a `may_act` always binds, whether or
+/// not there is an actor token: it comes from the subject's own token, not from the request.
+pub(super) fn actor_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    let Some(ActorMatch {
+        form,
+        may_act_ignored,
+    }) = headers.actor.as_ref().map(|header| &header.value)
+    else {
+        return false;
+    };
+    let actor = context.actor.as_ref().map(|actor| &actor.issuer);
+    let named = context.may_act_names();
+    let not_another = *may_act_ignored || named != Some(false);
+    match form {
+        ActorForm::None => {
+            actor.is_none()
+                && context.subject.chain.is_empty()
+                && (*may_act_ignored || named.is_none())
+        }
+        ActorForm::Client => actor.is_none() && not_another,
+        ActorForm::Named(from) => {
+            actor.is_some_and(|issuer| from.contains(issuer)) && named == Some(true)
+        }
+        ActorForm::Required(from) => {
+            actor.is_some_and(|issuer| from.contains(issuer)) && not_another
+        }
+        ActorForm::Optional(from) => {
+            actor.is_none_or(|issuer| from.contains(issuer)) && not_another
+        }
+    }
+}
+
+/// For a deny: who acts, whatever `may_act` says; only `named` asks for it.
+pub(super) fn deny_actor_matches(headers: &Headers, context: &ExchangeContext) -> bool {
+    let Some(header) = &headers.actor else {
+        return true;
+    };
+    let actor = context.actor.as_ref().map(|actor| &actor.issuer);
+    match &header.value.form {
+        ActorForm::None => {
+            actor.is_none() && context.subject.chain.is_empty() && context.subject.may_act.is_none()
+        }
+        ActorForm::Client => actor.is_none(),
+        ActorForm::Named(from) => {
+            actor.is_some_and(|issuer| from.contains(issuer))
+                && context.may_act_names() == Some(true)
+        }
+        ActorForm::Required(from) => actor.is_some_and(|issuer| from.contains(issuer)),
+        ActorForm::Optional(from) => actor.is_none_or(|issuer| from.contains(issuer)),
+    }
 }
 
 pub(super) fn via_matches(headers: &Headers, context: &ExchangeContext) -> bool {

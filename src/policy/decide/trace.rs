@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::PolicySet;
 use super::evaluate::{
-    atom_holds, attributes, by_matches, deny_matches, deny_to_matches, first_failure, from_matches,
-    holds, issue_matches, scope_is_carried, targets_match, via_matches,
+    actor_matches, atom_holds, attributes, by_matches, deny_actor_matches, deny_matches,
+    deny_to_matches, first_failure, from_matches, holds, issue_matches, scope_is_carried,
+    targets_match, via_matches,
 };
 use crate::context::ExchangeContext;
 use crate::diagnostic::Span;
 use crate::oauth::id::RuleId;
-use crate::policy::rule::{Condition, Headers};
+use crate::policy::rule::{ActorForm, Condition, Headers};
 use crate::policy::schema::AttributeRef;
 
 /// Every rule against one context.
@@ -187,7 +188,25 @@ fn header_lines(
         );
     }
     if let Some(actor) = &headers.actor {
-        line(actor, "actor none", true, &[]);
+        let matches = if deny {
+            deny_actor_matches(headers, context)
+        } else {
+            actor_matches(headers, context)
+        };
+        let paths = [
+            "actor.issuer",
+            "actor.sub",
+            "subject.act",
+            "subject.may_act",
+        ];
+        // What is absent is worth a word only where it was asked for.
+        let asked = !matches && actor.value.form != ActorForm::None;
+        let present = |path: &&str| value_of(path, context).is_some_and(|(_, v)| !v.is_null());
+        let shown: Vec<&str> = paths
+            .into_iter()
+            .filter(|path| asked || present(path))
+            .collect();
+        line(&actor.span, "actor none", matches, &shown);
     }
     if let Some(to) = &headers.to {
         let matches = if deny {

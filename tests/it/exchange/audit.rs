@@ -56,6 +56,7 @@ async fn the_record_of_a_token() {
             "asked": {
                 "resource": ["https://backend.example.com/api"], "audience": [], "scope": "api",
                 "requested_token_type": null, "subject_token_type": "access_token",
+                "actor_token_type": null,
             },
             "granted": {
                 "audience": ["https://backend.example.com"], "scope": "api", "expires_at": NOW + 60,

@@ -5,6 +5,9 @@ use cambist::oauth::secret::Secret;
 use serde_json::json;
 
 use super::World;
+/// A secret that no client has.
+pub(super) const SECRET_OF_NOBODY: &str = "secret-that-no-client-has";
+
 use crate::support::{ACCESS_TOKEN, Answer, EXCHANGE, RULES, SECRET, basic, claims};
 
 #[tokio::test]
@@ -203,6 +206,156 @@ async fn an_unknown_client_cannot_make_us_ask_anybody() {
     assert_eq!(world.op.calls(), [] as [String; 0]);
 }
 
+/// `none`: whoever says the id is the client, and whoever says more is not.
+#[tokio::test]
+async fn a_public_client_sends_its_id_and_nothing_else() {
+    let other =
+        "  other: { auth: { client_secret_basic: { secret_file: op.secret } } }\nresources:";
+    let world = World::with(
+        |yaml| replace_auth(&yaml, "none: {}").replace("resources:", other),
+        RULES,
+    )
+    .await;
+    let token = world.idp.token(&claims(json!({})));
+    let say = |more: Vec<(&'static str, &'static str)>, header: Option<String>| {
+        let mut all = vec![
+            ("grant_type", EXCHANGE),
+            ("subject_token", token.as_str()),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("resource", "https://backend.example.com"),
+        ];
+        all.extend(more);
+        let gateway = &world.gateway;
+        async move { gateway.post(header.as_deref(), &all).await }
+    };
+    world
+        .issued("alone", &say(vec![("client_id", "rs08")], None).await)
+        .await;
+    assert_eq!(
+        world.gateway.last()["client"],
+        json!({ "id": "rs08", "auth": "none" })
+    );
+    let secret = ("client_secret", SECRET_OF_NOBODY);
+    for (what, more, header, error, reason) in [
+        (
+            "a secret",
+            vec![("client_id", "rs08"), secret],
+            None,
+            "invalid_client",
+            "client_auth_failed",
+        ),
+        (
+            "basic",
+            vec![],
+            Some(basic("rs08", SECRET)),
+            "invalid_client",
+            "client_auth_failed",
+        ),
+        (
+            "basic and id",
+            vec![("client_id", "rs08")],
+            Some(basic("rs08", SECRET)),
+            "invalid_client",
+            "client_auth_failed",
+        ),
+        (
+            "bearer",
+            vec![("client_id", "rs08")],
+            Some("Bearer x".to_owned()),
+            "invalid_client",
+            "client_auth_malformed",
+        ),
+        (
+            "an assertion",
+            vec![("client_id", "rs08"), ("client_assertion", "x")],
+            None,
+            "invalid_client",
+            "assertion_type",
+        ),
+        (
+            "nobody",
+            vec![("client_id", "nobody")],
+            None,
+            "invalid_client",
+            "client_auth_missing",
+        ),
+        (
+            "one that has a secret",
+            vec![("client_id", "other")],
+            None,
+            "invalid_client",
+            "client_auth_missing",
+        ),
+        (
+            "nothing",
+            vec![],
+            None,
+            "invalid_client",
+            "client_auth_missing",
+        ),
+    ] {
+        let answer = say(more, header).await;
+        world.refused(what, &answer, error, reason);
+    }
+    let metadata = world
+        .gateway
+        .get("/.well-known/oauth-authorization-server")
+        .await
+        .json();
+    assert_eq!(
+        metadata["token_endpoint_auth_methods_supported"],
+        json!(["client_secret_basic", "none"])
+    );
+}
+
+#[tokio::test]
+async fn policies_see_a_public_client() {
+    let rules = RULES.replace(
+        "  use  mint { scope: requested & subject.scope }",
+        "  when client.auth != \"none\"\n  use  mint { scope: requested & subject.scope }",
+    );
+    let world = World::with(|yaml| replace_auth(&yaml, "none: {}"), &rules).await;
+    let token = world.idp.token(&claims(json!({})));
+    let answer = world
+        .gateway
+        .post(
+            None,
+            &[
+                ("grant_type", EXCHANGE),
+                ("subject_token", &token),
+                ("subject_token_type", ACCESS_TOKEN),
+                ("resource", "https://backend.example.com"),
+                ("client_id", "rs08"),
+            ],
+        )
+        .await;
+    assert_ne!(answer.status, 200, "{answer:?}");
+    assert_eq!(world.gateway.last()["client"]["auth"], "none");
+}
+
+/// A9: what is disabled is as good as not there, except that the record says so.
+#[tokio::test]
+async fn a9_a_disabled_client_gets_what_a_wrong_secret_gets() {
+    let other = "    enabled: false\n  other: { auth: { client_secret_post: { secret_file: op.secret } } }\nresources:";
+    let world = World::with(|yaml| yaml.replace("resources:", other), RULES).await;
+    let token = world.idp.token(&claims(json!({})));
+    let right = ask(&world, &basic("rs08", SECRET), &token).await;
+    world.refused("right", &right, "invalid_client", "client_disabled");
+    let wrong = ask(&world, &basic("rs08", SECRET_OF_NOBODY), &token).await;
+    world.refused("wrong", &wrong, "invalid_client", "client_auth_failed");
+    let told = |answer: &Answer| answer.json()["error_description"].clone();
+    assert_eq!((told(&right), right.status), (told(&wrong), wrong.status));
+    let metadata = world
+        .gateway
+        .get("/.well-known/oauth-authorization-server")
+        .await
+        .json();
+    assert_eq!(
+        metadata["token_endpoint_auth_methods_supported"],
+        json!(["client_secret_post"])
+    );
+}
+
 async fn ask(world: &World, authorization: &str, token: &str) -> Answer {
     world
         .gateway
@@ -218,7 +371,8 @@ async fn ask(world: &World, authorization: &str, token: &str) -> Answer {
         .await
 }
 
-fn replace_auth(yaml: &str, auth: &str) -> String {
+/// The realm with another `auth` for `rs08`.
+pub(super) fn replace_auth(yaml: &str, auth: &str) -> String {
     let (left, rest) = yaml.split_once("auth: {").unwrap();
     let (_, right) = rest.split_once("\nresources").unwrap();
     format!("{left}auth: {{ {auth} }}\nresources{right}")

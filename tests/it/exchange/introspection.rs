@@ -64,11 +64,21 @@ async fn what_the_issuer_says_is_checked_like_a_token() {
             "token_not_bearer",
         ),
         ("a7: cnf", json!({ "cnf": { "jkt": "x" } }), "token_has_cnf"),
-        ("a1: act", json!({ "act": { "sub": "x" } }), "token_has_act"),
+        (
+            "a1: act",
+            json!({ "act": { "sub": "x" } }),
+            "no_rule_for_actor",
+        ),
+        ("a1: act of nobody", json!({ "act": {} }), "claim_invalid"),
         (
             "a1: may_act",
             json!({ "may_act": { "sub": "x" } }),
-            "token_has_may_act",
+            "no_rule_for_actor",
+        ),
+        (
+            "a1: may_act of a kind that is not understood",
+            json!({ "may_act": { "sub": "x", "group": "y" } }),
+            "claim_invalid",
         ),
         (
             "expired, whatever active says",
@@ -408,13 +418,33 @@ async fn a18_a_jwt_keeps_its_constraints_where_only_introspection_vouches_for_it
     let good = world.gateway.trade(&token(json!({}))).await;
     assert_eq!(good.status, 200, "{good:?}");
     for (changes, reason) in [
-        (json!({ "act": { "sub": "x" } }), "token_has_act"),
-        (json!({ "may_act": { "sub": "x" } }), "token_has_may_act"),
+        (json!({ "act": { "sub": "x" } }), "delegation_lost"),
+        (json!({ "may_act": { "sub": "x" } }), "delegation_lost"),
+        (json!({ "act": [] }), "claim_invalid"),
+        (json!({ "may_act": {} }), "claim_invalid"),
         (json!({ "cnf": { "jkt": "x" } }), "token_has_cnf"),
         (json!({ "events": {} }), "token_is_event"),
         (json!({ "typ": "ID" }), "token_of_other_kind"),
     ] {
         let answer = world.gateway.trade(&token(changes)).await;
+        world.refused(reason, &answer, "invalid_request", reason);
+    }
+    // Said by both in the same way, it is there for the policy; in another way, it is nowhere.
+    let said = json!({ "act": { "sub": "x" }, "may_act": { "sub": "y" } });
+    for (answered, reason) in [
+        (said.clone(), "no_rule_for_actor"),
+        (
+            with(&said, &json!({ "act": { "sub": "z" } })),
+            "delegation_lost",
+        ),
+        (
+            with(&said, &json!({ "may_act": { "sub": "z" } })),
+            "delegation_lost",
+        ),
+    ] {
+        let answered = with(&active(), &answered);
+        world.op.says(move |_| Reply::Json(answered.clone()));
+        let answer = world.gateway.trade(&token(said.clone())).await;
         world.refused(reason, &answer, "invalid_request", reason);
     }
     let logout = op.typed(

@@ -251,6 +251,7 @@ fn response(token: &str) -> ExchangeResponse {
             expires_at: Fact::Unknown,
             subject: Fact::Unknown,
             act: Fact::Unknown,
+            may_act: Fact::Unknown,
             confirmation: Fact::Unknown,
         },
     };

@@ -15,10 +15,10 @@ use super::{POLICY, REALM, cambist, realm};
 const COMING: &[&str] = &[];
 
 /// Pages whose examples this realm cannot show: a character that no page should hold, the other spelling of
-/// a policy, delegation, a processor that no provider of this build makes, more tests than fit on a page,
+/// a policy, processors that no provider of this build makes, more tests than fit on a page,
 /// commands of a shell, and what needs a policy beside it.
 const NOT_SHOWN: &[&str] = &[
-    "E0104", "E0105", "E0217", "E0612", "E0901", "E1016", "E1019",
+    "E0104", "E0105", "E0612", "E0614", "E0901", "E1016", "E1019",
 ];
 
 /// Every `"E0123"` in the sources but those of the table itself.

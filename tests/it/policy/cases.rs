@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use cambist::context::ExchangeContext;
+use cambist::context::{ExchangeContext, Hop};
 use cambist::diagnostic::{Diagnostics, SourceText, Style};
 use cambist::oauth::NumericDate;
 use cambist::oauth::id::{ProcessorId, RuleId};
@@ -215,6 +215,12 @@ pub fn decided(set: &PolicySet<ProcessorId>, context: &ExchangeContext) -> Strin
                 .filter(|(name, _)| **name != "sub")
             {
                 out.push_str(&format!(", {name}: {text}"));
+            }
+            if !allowance.act.is_empty() {
+                out.push_str(&format!(", act: {}", Hop::nested_json(&allowance.act)));
+            }
+            if let Some(may_act) = &allowance.may_act {
+                out.push_str(&format!(", may_act: {}", may_act.claim()));
             }
             out.push('}');
             out

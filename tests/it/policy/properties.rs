@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use cambist::context::ExchangeContext;
 use cambist::oauth::id::ProcessorId;
 use cambist::oauth::scope::Scopes;
-use cambist::policy::decide::Reason;
+use cambist::policy::decide::{Allowance, Reason};
+use cambist::policy::rule::{ActorForm, UseRule};
 use cambist::policy::{Decision, PolicySet, facts};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -61,7 +62,53 @@ fn atom() -> impl Strategy<Value = String> {
         Just("(present subject.amr and subject.sub in subject.amr)".to_owned()),
         quantified(),
         timely(),
+        delegated(),
     ]
+}
+
+/// Conditions over who acts, acted or may act.
+fn delegated() -> impl Strategy<Value = String> {
+    let path = || {
+        select(
+            &[
+                "actor.sub",
+                "actor.client_id",
+                "subject.act.sub",
+                "subject.act.client_id",
+                "subject.may_act.sub",
+                "subject.may_act.client_id",
+            ][..],
+        )
+    };
+    prop_oneof![
+        (path(), select(&["==", "!="][..]), select(&TEXTS[..]))
+            .prop_map(|(p, op, t)| format!("{p} ?? \"y\" {op} \"{t}\"")),
+        path().prop_map(|p| format!("(present {p} and {p} == client.id)")),
+        Just("actor.issuer ?? \"self\" == \"agents\"".to_owned()),
+        Just("subject.act.issuer ?? \"unknown\" != unknown".to_owned()),
+        Just("subject.chain.depth < 2".to_owned()),
+    ]
+}
+
+/// An `actor` clause.
+fn actor() -> impl Strategy<Value = String> {
+    let form = select(
+        &[
+            "none",
+            "client",
+            "named from agents, corp",
+            "required from agents",
+            "required from partner, agents",
+            "optional from agents, self",
+        ][..],
+    );
+    (form, prop::bool::weighted(0.2)).prop_map(|(form, ignored)| {
+        let ignored = ignored && !form.starts_with("named");
+        format!(
+            "actor {form}{}",
+            if ignored { ", may_act ignored" } else { "" }
+        )
+    })
 }
 
 /// Conditions over members, counts, lists and defs.
@@ -177,8 +224,9 @@ fn by() -> impl Strategy<Value = String> {
 }
 
 fn from() -> impl Strategy<Value = String> {
-    const FROM: [&str; 6] = [
-        "from any issuer",
+    const FROM: [&str; 7] = [
+        "from agents",
+        "from corp, partner, ci, agents, self",
         "from corp",
         "from corp as access_token",
         "from self, corp",
@@ -214,9 +262,20 @@ fn rule() -> impl Strategy<Value = Item> {
         lifetime,
         when,
         overrides,
+        (prop::option::of(actor()), any::<bool>()),
     )
         .prop_map(
-            |(from, by, to, processor, ceiling, lifetime, when, overrides)| {
+            |(from, by, to, processor, ceiling, lifetime, when, overrides, (actor, dropped))| {
+                // What `bare` makes cannot say who acts.
+                let actor = actor.filter(|_| processor != "bare");
+                let client = actor
+                    .as_ref()
+                    .is_some_and(|a| a.starts_with("actor client"));
+                let act = if dropped && client {
+                    ", act: dropped"
+                } else {
+                    ""
+                };
                 let audience = if to.contains("no target") {
                     ", audience: \"home\""
                 } else {
@@ -233,8 +292,9 @@ fn rule() -> impl Strategy<Value = Item> {
                     from,
                     by,
                     to,
-                    format!("use {processor} {{ {sub}, {ceiling}, {lifetime}{audience} }}"),
+                    format!("use {processor} {{ {sub}, {ceiling}, {lifetime}{audience}{act} }}"),
                 ];
+                clauses.extend(actor);
                 clauses.extend(when);
                 Item {
                     deny: false,
@@ -253,11 +313,14 @@ fn deny() -> impl Strategy<Value = Item> {
         option(from().boxed()),
         option(by().boxed()),
         option(to().boxed()),
+        option(actor().boxed()),
         when,
         error,
     )
-        .prop_map(|(from, by, to, when, error)| {
-            let mut clauses: Vec<String> = [from, by, to].into_iter().flatten().collect();
+        .prop_map(|(from, by, to, actor, when, error)| {
+            let actor = actor.filter(|actor| !actor.ends_with("ignored"));
+            let clauses = [from, by, to, actor];
+            let mut clauses: Vec<String> = clauses.into_iter().flatten().collect();
             clauses.extend(when);
             clauses.push(format!("error {error}"));
             Item {
@@ -364,14 +427,44 @@ fn request() -> impl Strategy<Value = Map<String, Value>> {
             0_i64..253_402_300_800
         ]),
     );
+    let who = || {
+        (
+            prop::option::of(select(&["corp", "agents", "self", "unknown"][..])),
+            prop::option::of(select(&TEXTS[..])),
+            select(&TEXTS[..]),
+        )
+            .prop_map(|(issuer, sub, client_id)| {
+                let mut who = Map::new();
+                who.extend(issuer.map(|issuer| ("issuer".to_owned(), json!(issuer))));
+                match sub {
+                    Some(sub) => who.insert("sub".to_owned(), json!(sub)),
+                    None => who.insert("client_id".to_owned(), json!(client_id)),
+                };
+                who
+            })
+    };
+    let delegation = (
+        prop::option::weighted(
+            0.4,
+            (
+                select(&["corp", "agents", "partner", "self"][..]),
+                select(&TEXTS[..]),
+                prop::option::of(select(&TEXTS[..])),
+                prop_oneof![4 => 0_i64..4000, 1 => any::<i64>()],
+            ),
+        ),
+        prop_oneof![2 => Just(Vec::new()), 2 => prop::collection::vec(who(), 1..9)],
+        prop::option::weighted(0.4, who()),
+    );
     (
         select(&CLIENTS[..]),
-        select(&["corp", "self", "partner", "ci"][..]),
+        select(&["corp", "self", "partner", "ci", "agents"][..]),
         select(&TEXTS[..]),
         subsequence(&RESOURCES[..], 0..3),
         subsequence(&AUDIENCES[..], 0..3),
         prop_oneof![4 => 0_i64..4000, 1 => any::<i64>()],
         options,
+        delegation,
     )
         .prop_map(
             |(
@@ -382,6 +475,7 @@ fn request() -> impl Strategy<Value = Map<String, Value>> {
                 audiences,
                 exp,
                 (requested, scope, acr, issued_to, amr, wanted, age, ip, now),
+                (actor, chain, may_act),
             )| {
                 let mut facts = Map::new();
                 let mut put = |path: &str, value: Value| drop(facts.insert(path.to_owned(), value));
@@ -408,6 +502,20 @@ fn request() -> impl Strategy<Value = Map<String, Value>> {
                     if let Some(value) = value {
                         put(path, value);
                     }
+                }
+                if let Some((issuer, sub, client_id, exp)) = actor {
+                    put("actor.issuer", json!(issuer));
+                    put("actor.sub", json!(sub));
+                    put("actor.exp", json!(realm::NOW.saturating_add(exp)));
+                    if let Some(client_id) = client_id {
+                        put("actor.client_id", json!(client_id));
+                    }
+                }
+                if !chain.is_empty() {
+                    put("subject.chain", json!(chain));
+                }
+                if let Some(may_act) = may_act {
+                    put("subject.may_act", json!(may_act));
                 }
                 facts
             },
@@ -486,6 +594,8 @@ proptest! {
             prop_assert!(rule.outcome.scope_ceiling.as_ref().is_none_or(|ceiling| allowed.scope.is_subset(ceiling)));
             prop_assert!(rule.outcome.carries_scope || allowed.scope == none);
             prop_assert!(allowed.expires_at <= context.subject.expires_at);
+            prop_assert!(context.actor.as_ref().is_none_or(|actor| allowed.expires_at <= actor.expires_at));
+            delegation_is_kept(rule, &context, allowed)?;
             prop_assert!(allowed.expires_at <= context.now.plus(rule.outcome.lifetime));
             prop_assert!(allowed.expires_at.since(context.now) >= 1);
             let targets = &context.request.targets;
@@ -497,6 +607,25 @@ proptest! {
             possible.extend(rule.outcome.audience.iter().flatten().map(|a| a.to_string()));
             prop_assert!(!allowed.audience.is_empty());
             prop_assert!(allowed.audience.iter().all(|a| possible.contains(&**a)));
+        }
+    }
+
+    /// No parameter that is left out loosens what the subject's `act` and `may_act` ask: whatever is
+    /// permitted of the rest still keeps them.
+    #[test]
+    fn leaving_a_parameter_out_loosens_no_delegation(items in policy(), requests in prop::collection::vec(request(), 16)) {
+        let set = set_of(&text(&numbered(items)));
+        for facts in &requests {
+            let whole = context(facts);
+            for left_out in ["actor.", "request.scope", "resource", "audience", "request.requested_token_type"] {
+                let mut rest = facts.clone();
+                rest.retain(|path, _| !path.starts_with(left_out));
+                let rest = context(&rest);
+                prop_assert_eq!(&whole.subject.chain, &rest.subject.chain);
+                let Decision::Permit(_, permit) = set.decide(&rest) else { continue };
+                let rule = set.rules().iter().find(|rule| rule.id == *permit.rule()).unwrap();
+                delegation_is_kept(rule, &rest, permit.allowance())?;
+            }
         }
     }
 
@@ -519,6 +648,10 @@ proptest! {
                 let both = [&less, &more].into_iter().flat_map(|f| f[path].as_array().unwrap().clone());
                 grown.insert(path.to_owned(), Value::Array(both.collect()));
             }
+            if less.keys().all(|path| !path.starts_with("actor.")) {
+                let actor = more.iter().filter(|(path, _)| path.starts_with("actor."));
+                grown.extend(actor.map(|(path, value)| (path.clone(), value.clone())));
+            }
             let less = context(&less);
             if let Some(asked) = more.get("request.scope") {
                 let mut scope: Vec<Value> = asked.as_array().unwrap().clone();
@@ -532,6 +665,38 @@ proptest! {
             prop_assert!(!denied(&less) || denied(&grown));
         }
     }
+}
+
+/// What a permit owes the subject's own `act` and `may_act`, whatever the request said.
+fn delegation_is_kept(
+    rule: &UseRule<ProcessorId>,
+    context: &ExchangeContext,
+    allowed: &Allowance,
+) -> Result<(), TestCaseError> {
+    let header = &rule.headers.actor.as_ref().unwrap().value;
+    let chain = &context.subject.chain;
+    // Those who acted before are all there, in their order, and at most one has come to them.
+    prop_assert!(allowed.act.ends_with(chain));
+    prop_assert!(allowed.act.len() <= chain.len() + 1);
+    let appended = allowed.act.len() > chain.len();
+    prop_assert!(!appended || allowed.act.first() == Some(&context.acting_hop()));
+    // Who brings a token of its own to act with is always written down.
+    prop_assert!(context.actor.is_none() || appended);
+    match header.form {
+        ActorForm::None => prop_assert!(chain.is_empty() && !appended),
+        ActorForm::Client => prop_assert!(context.actor.is_none()),
+        ActorForm::Named(_) => prop_assert_eq!(context.may_act_names(), Some(true)),
+        ActorForm::Required(_) => prop_assert!(context.actor.is_some()),
+        ActorForm::Optional(_) => {}
+    }
+    // A leave to act binds whoever acts; where nobody takes it up, it is carried on.
+    prop_assert!(header.may_act_ignored || context.may_act_names() != Some(false));
+    match &context.subject.may_act {
+        None => prop_assert_eq!(&allowed.may_act, &None),
+        Some(_) if appended => prop_assert_eq!(&allowed.may_act, &None),
+        said => prop_assert_eq!(&allowed.may_act, said),
+    }
+    Ok(())
 }
 
 /// The trace says of every rule what the decision found.
@@ -560,7 +725,11 @@ pub fn trace_agrees(set: &PolicySet<ProcessorId>, context: &ExchangeContext) {
                 assert!(denies.is_empty());
                 assert_eq!(several, rules);
             }
-            Reason::NothingGranted | Reason::SubjectExpires | Reason::Template(_) => {
+            Reason::NothingGranted
+            | Reason::SubjectExpires
+            | Reason::ActorExpires
+            | Reason::ChainTooLong
+            | Reason::Template(_) => {
                 assert!(denies.is_empty());
                 assert_eq!(denial.rule.map(|(id, _)| id).as_ref(), rules.first());
             }

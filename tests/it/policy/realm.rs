@@ -8,7 +8,7 @@ use cambist::oauth::scope::Scopes;
 use cambist::oauth::target::{RegisteredResource, ResourceRegistry};
 use cambist::oauth::token_type::TokenType;
 use cambist::policy::schema::{
-    Capability, ClientSchema, IssuerSchema, ParameterKind, ParameterSchema, ProcessorSchema, Schema,
+    ClientSchema, IssuerSchema, ParameterKind, ParameterSchema, ProcessorSchema, Schema,
 };
 
 /// When everything happens, unless a request says otherwise.
@@ -37,23 +37,25 @@ const CLAIMS: ParameterSchema = ParameterSchema {
 pub fn schema() -> Schema {
     use TokenType::{AccessToken, IdToken, Jwt, Saml2};
     Schema {
-        // Policies may speak of chains here, so that everything of the language is tested.
-        capabilities: vec![Capability::Delegation],
         issuers: vec![
-            issuer(
-                "corp",
-                true,
-                true,
-                &[AccessToken, IdToken],
-                &[
-                    ("groups", ClaimType::StringSet, true),
-                    ("employee_id", ClaimType::String, true),
-                    ("level", ClaimType::Int, false),
-                    ("home", ClaimType::Uri, true),
-                    ("manager", ClaimType::Bool, true),
-                    ("role", ClaimType::String, true),
-                ],
-            ),
+            IssuerSchema {
+                // Its `may_act` may mean parties of `agents` too.
+                may_act_namespace: ["agents".parse().unwrap()].into(),
+                ..issuer(
+                    "corp",
+                    true,
+                    true,
+                    &[AccessToken, IdToken],
+                    &[
+                        ("groups", ClaimType::StringSet, true),
+                        ("employee_id", ClaimType::String, true),
+                        ("level", ClaimType::Int, false),
+                        ("home", ClaimType::Uri, true),
+                        ("manager", ClaimType::Bool, true),
+                        ("role", ClaimType::String, true),
+                    ],
+                )
+            },
             issuer(
                 "partner",
                 false,
@@ -73,6 +75,29 @@ pub fn schema() -> Schema {
                     ("ref", ClaimType::String, false),
                     ("repository_id", ClaimType::String, false),
                     ("tenant", ClaimType::Int, false),
+                ],
+            ),
+            IssuerSchema {
+                tenancy: vec![Arc::from("owner_id")],
+                ..issuer(
+                    "cloud",
+                    false,
+                    false,
+                    &[Jwt],
+                    &[
+                        ("owner_id", ClaimType::String, false),
+                        ("project", ClaimType::String, true),
+                    ],
+                )
+            },
+            issuer(
+                "agents",
+                false,
+                true,
+                &[AccessToken],
+                &[
+                    ("kind", ClaimType::String, false),
+                    ("model", ClaimType::String, true),
                 ],
             ),
             issuer("self", true, true, &[AccessToken], &[]),
@@ -189,6 +214,7 @@ fn processor(
         accepts: accepts.to_vec(),
         issues: issues.to_vec(),
         carries_scope,
+        carries_act: carries_scope,
         parameters,
         lifetime: 60,
         max_lifetime: 3600,

@@ -1,5 +1,6 @@
 //! A whole gateway in this process: port 0, a clock that stands still, records in memory.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use cambist::audit::sink::Target;
@@ -119,6 +120,11 @@ impl Gateway {
             records,
             dir,
         }
+    }
+
+    /// Where its configuration lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Sends bytes to the token listener.

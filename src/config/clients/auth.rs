@@ -1,0 +1,216 @@
+//! `auth:` of a client: what it is registered with for each method that it may use.
+
+use std::collections::BTreeMap;
+
+use super::{Found, Us, secret_from};
+use crate::client::{Assertions, ClientKeys, Credential, METHODS, SaltedHash, Takes};
+use crate::config::{Sources, jwks};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::section::{Key, Node, Seconds, Section};
+
+/// A secret that a machine did not draw is easily shorter; it is warned about.
+const SHORTEST_SECRET: usize = 20;
+
+/// `auth: { METHOD: … }`.
+pub(super) fn credentials(
+    node: Node,
+    client: &str,
+    us: Option<&Us>,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> BTreeMap<&'static str, Credential> {
+    let mut out = BTreeMap::new();
+    let (before, _) = problems.counts();
+    let span = node.span.clone();
+    let Some(section) = node.section(problems) else {
+        return out;
+    };
+    let entries = section.into_entries();
+    let several = entries.len() > 1;
+    for (key, node) in entries {
+        let Some(method) = METHODS.iter().find(|method| method.name == &*key.name) else {
+            problems.push(no_method(&key));
+            continue;
+        };
+        let credential = match method.takes {
+            Takes::Secrets => Some(Credential::Secrets(secrets(node, sources, problems))),
+            Takes::Keys => {
+                assertions(node, &key, us, sources, problems).map(Credential::Assertions)
+            }
+            Takes::Nothing => {
+                public(node, client, &key.span, several, problems);
+                Some(Credential::Public)
+            }
+        };
+        out.extend(credential.map(|credential| (method.name, credential)));
+    }
+    if out.is_empty() && problems.counts().0 == before {
+        let problem =
+            Diagnostic::error("E1005", "this client has no authentication method").at(&span);
+        problems.push(
+            problem.help("for example `auth: { client_secret_basic: { secret_sha256: \"…\" } }`"),
+        );
+    }
+    out
+}
+
+fn no_method(key: &Key) -> Diagnostic {
+    if &*key.name == "client_secret_jwt" {
+        let message =
+            "`client_secret_jwt` is not offered: its secret would have to lie here in clear";
+        let problem = Diagnostic::error("E1006", message).at(&key.span);
+        return problem
+            .help("use `private_key_jwt`, for which only the client's public key lies here");
+    }
+    let message = format!(
+        "`{}` is no client authentication method of this build",
+        key.name
+    );
+    let problem = Diagnostic::error("E1006", message).at(&key.span);
+    problem.correct(&key.name, METHODS.iter().map(|method| method.name))
+}
+
+/// `none: {}`.
+fn public(node: Node, client: &str, at: &Span, several: bool, problems: &mut Diagnostics) {
+    if let Some(section) = node.section(problems) {
+        section.finish(problems);
+    }
+    if several {
+        let message =
+            "`none` stands alone: a client that need not prove who it is proves nothing otherwise";
+        problems.push(Diagnostic::error("E1006", message).at(at));
+    }
+    let message = format!("anybody can say to be the client `{client}`");
+    let problem = Diagnostic::warning("E1030", message).at(at);
+    let help = "rules that are for clients with credentials can say `client.auth != \"none\"`";
+    problems.push(problem.help(help));
+}
+
+/// `private_key_jwt: { jwks_file: PATH }`.
+fn assertions(
+    node: Node,
+    key: &Key,
+    us: Option<&Us>,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> Option<Assertions> {
+    let mut section = node.section_of(key, problems)?;
+    let span = section.span.clone();
+    let (before, _) = problems.counts();
+    let keys = jwks::key_set(&mut section, sources, problems);
+    let mut seconds = |name, default, least, most| {
+        let Some(node) = section.take(name) else {
+            return default;
+        };
+        match node.parse::<Seconds>(problems) {
+            Some(Seconds(seconds)) if (least..=most).contains(&seconds) => seconds,
+            Some(_) => {
+                let message = format!("`{name}` must be from {least}s to {most}s");
+                problems.push(Diagnostic::error("E1006", message).at(&node.span));
+                default
+            }
+            None => default,
+        }
+    };
+    let max_lifetime = seconds(
+        "max_lifetime",
+        Assertions::LIFETIME,
+        1,
+        Assertions::MAX_LIFETIME,
+    );
+    let leeway = seconds("leeway", Assertions::LEEWAY, 0, Assertions::MAX_LEEWAY);
+    let legacy = legacy_audience(&mut section, problems);
+    section.finish(problems);
+    if keys.is_none() && problems.counts().0 == before {
+        let problem = Diagnostic::error("E1005", "this client has no public key").at(&span);
+        problems.push(problem.help("give `jwks_file: PATH` or inline `jwks:`"));
+    }
+    let mut audiences = vec![us?.issuer.clone()];
+    audiences.extend(us.filter(|_| legacy).map(|us| us.token_endpoint.clone()));
+    Some(Assertions {
+        keys: ClientKeys::Fixed(keys?),
+        audiences,
+        max_lifetime,
+        leeway,
+    })
+}
+
+/// `legacy_audience: token_endpoint`, for clients that do not know the issuer identifier as audience.
+fn legacy_audience(section: &mut Section, problems: &mut Diagnostics) -> bool {
+    let Some(node) = section.take("legacy_audience") else {
+        return false;
+    };
+    match node.text(problems).as_deref() {
+        Some("token_endpoint") => true,
+        Some(other) => {
+            let message = format!("`{other}` is no audience of older clients");
+            let problem = Diagnostic::error("E1006", message).at(&node.span);
+            problems.push(problem.correct(other, ["token_endpoint"]));
+            false
+        }
+        None => false,
+    }
+}
+
+/// `client_secret_basic: { secret_…: … }`, or a list of two during a rotation.
+fn secrets(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Vec<SaltedHash> {
+    let (before, _) = problems.counts();
+    let at = node.span.clone();
+    let nodes = node.list();
+    if nodes.len() > 2 {
+        problems.push(
+            Diagnostic::error("E1006", "a client has at most two secrets, for a rotation").at(&at),
+        );
+    }
+    let secrets: Vec<_> = nodes
+        .into_iter()
+        .filter_map(|node| salted(node, sources, problems))
+        .collect();
+    if secrets.is_empty() && problems.counts().0 == before {
+        problems.push(Diagnostic::error("E1005", "this method has no secret").at(&at));
+    }
+    secrets
+}
+
+fn salted(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Option<SaltedHash> {
+    let mut section = node.section(problems)?;
+    let span = section.span.clone();
+    let hash = section.take("secret_sha256");
+    let plain = secret_from(&mut section, sources, problems);
+    section.finish(problems);
+    match (hash, plain) {
+        (Some(node), Found::None) => {
+            // The value is not repeated in the message: somebody may have put the secret itself here.
+            let parsed = node.text(problems)?.parse();
+            parsed
+                .map_err(|error| {
+                    problems
+                        .push(Diagnostic::error("E1006", format!("this {error}")).at(&node.span))
+                })
+                .ok()
+        }
+        (None, Found::Secret(secret)) => {
+            if secret.expose().len() < SHORTEST_SECRET {
+                let problem = Diagnostic::warning(
+                    "E1013",
+                    "this client's secret is short enough to be guessed",
+                );
+                problems.push(problem.at(&span).help("draw one: `cambist secret new`"));
+            }
+            match SaltedHash::new(&secret) {
+                Ok(hash) => Some(hash),
+                Err(error) => {
+                    problems
+                        .push(Diagnostic::error("E1006", format!("this secret {error}")).at(&span));
+                    None
+                }
+            }
+        }
+        (None, Found::Broken) => None,
+        _ => {
+            let message = "give one of `secret_sha256`, `secret_file` and `secret_env`";
+            problems.push(Diagnostic::error("E1005", message).at(&span).concealed());
+            None
+        }
+    }
+}
