@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use document::{FetchError, Location};
 pub use keeper::keep;
-pub use remote::{Remote, Report, Settings};
+pub use remote::{Remote, Report, Settings, Times};
 
 use crate::jose::{Header, KeySet};
 

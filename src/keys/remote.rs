@@ -31,6 +31,13 @@ pub struct Settings {
     pub location: Location,
     /// The algorithms that their owner may sign with; none means all.
     pub algorithms: Vec<Algorithm>,
+    /// How they are kept.
+    pub times: Times,
+}
+
+/// How fetched keys are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
     /// How long a set is good for at most before it is looked at again.
     pub refresh: Duration,
     /// How long a set is used while it cannot be looked at.
@@ -105,7 +112,7 @@ impl Remote {
             due: Duration::ZERO,
             failures: 0,
             last_error: None,
-            budget: Budget::new(settings.miss_interval),
+            budget: Budget::new(settings.times.miss_interval),
         };
         Self {
             settings,
@@ -159,7 +166,7 @@ impl Remote {
         }
         // Whoever waits goes on when the time of one fetch is over, however many it would take.
         let waiting = self.wait_for(header);
-        let waited = tokio::time::timeout(self.settings.timeout, waiting).await;
+        let waited = tokio::time::timeout(self.settings.times.timeout, waiting).await;
         let error = match (&self.state().last_error, waited) {
             (Some(error), _) => Some(KeysError::Fetch(error.clone())),
             (None, Err(_)) => Some(KeysError::NotYet),
@@ -226,7 +233,7 @@ impl Remote {
             let remote = &landing.remote;
             let held = remote.held.load();
             let limits = Limits {
-                timeout: remote.settings.timeout,
+                timeout: remote.settings.times.timeout,
                 max_body: MAX_BODY,
             };
             let fetched = fetch(
@@ -271,8 +278,8 @@ impl Remote {
                 tracing::warn!(owner, index = key.index, kid, reason, "a key is not used");
             }
         }
-        let fresh = document.max_age.unwrap_or(self.settings.refresh);
-        let fresh = fresh.max(LEAST_FRESH).min(self.settings.refresh);
+        let fresh = document.max_age.unwrap_or(self.settings.times.refresh);
+        let fresh = fresh.max(LEAST_FRESH).min(self.settings.times.refresh);
         self.held.store(Arc::new(Some(Held {
             document,
             seen: now,
@@ -306,7 +313,7 @@ impl Remote {
         let held = self.held.load();
         let held = held.as_ref().as_ref()?;
         let age = self.clock.elapsed().saturating_sub(held.seen);
-        (age <= self.settings.max_stale).then(|| held.document.keys.clone())
+        (age <= self.settings.times.max_stale).then(|| held.document.keys.clone())
     }
 
     /// How it stands.

@@ -191,14 +191,14 @@ fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'
     }
 }
 
-/// The client that the token was issued to: the first of the issuer's claims for it that is there.
+/// The client that the token was issued to: the first of the issuer's claims for it that is there. The
+/// others are of the right type all the same.
 fn client<'a>(issuer: &TrustedIssuer, claims: &'a Claims) -> Result<Option<&'a str>, TokenError> {
+    let mut client = None;
     for name in &issuer.client_claims {
-        if let Some(client) = claims.string(name)? {
-            return Ok(Some(client));
-        }
+        client = client.or(claims.string(name)?);
     }
-    Ok(None)
+    Ok(client)
 }
 
 /// An ID token for several, or one that names the party that it was issued to, was issued to the client

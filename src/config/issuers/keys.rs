@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Reader;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::jose::{Algorithm, JwksError, KeySet};
-use crate::keys::{KeySource, Location, Remote, Settings};
+use crate::keys::{KeySource, Location, Remote, Settings, Times};
 use crate::net::{Endpoint, EndpointError};
 use crate::oauth::id::Issuer;
 use crate::oauth::uri::Uri;
@@ -30,7 +30,7 @@ impl Reader<'_> {
             found.extend(section.take(name).map(|node| (name, node)));
         }
         let fetch_at = fetch.as_ref().map(|fetch| fetch.span.clone());
-        let settings = self.fetch(fetch, &key.name, &algorithms);
+        let times = self.fetch(fetch);
         if let [(first, _), .., (last, node)] = found.as_slice() {
             let message = format!("give one of `{first}` and `{last}`");
             self.report("E1005", message, &node.span);
@@ -48,8 +48,10 @@ impl Reader<'_> {
             }
         };
         let settings = Settings {
+            owner: Arc::clone(&key.name),
             location,
-            ..settings?
+            algorithms,
+            times,
         };
         let remote = Remote::kept(settings, self.services, self.known);
         Some(KeySource::Remote(remote))
@@ -66,37 +68,28 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// `fetch: { refresh: 10m, max_stale: 1d, timeout: 3s, miss_interval: 30s }`; the location is filled in
-    /// by whoever asked.
-    fn fetch(
-        &mut self,
-        section: Option<Section>,
-        owner: &Arc<str>,
-        algorithms: &[Algorithm],
-    ) -> Option<Settings> {
+    /// `fetch: { refresh: 10m, max_stale: 1d, timeout: 3s, miss_interval: 30s }`.
+    fn fetch(&mut self, section: Option<Section>) -> Times {
         let mut section = section;
         let mut seconds = |key, default, range| {
             let read = section.as_mut();
             let read = read.map(|section| self.seconds(section, key, default, range));
             Duration::from_secs(u64::try_from(read.unwrap_or(default)).unwrap_or_default())
         };
-        let settings = Settings {
-            owner: Arc::clone(owner),
-            location: Location::Jwks("https://unset.invalid".parse().ok()?),
-            algorithms: algorithms.to_vec(),
+        let times = Times {
             refresh: seconds("refresh", 600, 60..=86_400),
             max_stale: seconds("max_stale", 86_400, 60..=2_592_000),
             timeout: seconds("timeout", 3, 1..=30),
             miss_interval: seconds("miss_interval", 30, 1..=3_600),
         };
         if let Some(section) = section {
-            if settings.max_stale < settings.refresh {
+            if times.max_stale < times.refresh {
                 let message = "`max_stale` is shorter than `refresh`: good keys would be dropped";
                 self.report("E1006", message, &section.span);
             }
             section.finish(self.problems);
         }
-        Some(settings)
+        times
     }
 
     /// `openid` (OpenID Connect Discovery §4), `oauth` (RFC 8414 §3), or the document's URL.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cambist::clock::Clock;
-use cambist::config;
+use cambist::config::{self, PRESETS};
 use cambist::diagnostic::codes::CODES;
 use cambist::services::Services;
 
@@ -156,6 +156,22 @@ fn policies_that_a_page_calls_right_give_no_finding_at_all() {
         }
     }
     assert!(others.is_empty(), "{others:#?}");
+}
+
+#[test]
+fn reference_shows_what_a_preset_says_and_why() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (code, out, err) = cambist(here, &["reference", "presets"]);
+    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+    assert_eq!(
+        (code, out.lines().collect(), err),
+        (0, names, String::new())
+    );
+    for preset in PRESETS {
+        let (code, out, _) = cambist(here, &["reference", preset.name]);
+        assert_eq!((code, &*out), (0, preset.text));
+        assert!(out.starts_with("# "), "{}: say what it is for", preset.name);
+    }
 }
 
 #[test]
