@@ -103,7 +103,8 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full
 }
 
 /// Ready when exchanges can be answered: something is loaded (always, or the process would not run),
-/// records can be written, and the tokens of one issuer at least can be verified. A rejected reload is
+/// records can be written, the tokens of one issuer at least can be verified, and clients that sign their
+/// assertions are not turned away any more for what may have been used before the start. A rejected reload is
 /// shown, but what runs is sound; so is an issuer whose keys are not here, where another's are.
 async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
     let audit = gateway
@@ -115,7 +116,10 @@ async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
     let issuers = issuers(&snapshot.realm);
     // Our own tokens alone are enough only where nobody else's are expected.
     let verifies = issuers.is_empty() || issuers.iter().any(|issuer| issuer.good);
-    let ready = audit && verifies;
+    let (single_use, now) = (&gateway.services.single_use, gateway.services.clock.now());
+    let quarantine = snapshot.realm.clients.quarantine();
+    let settled = quarantine.is_none_or(|ahead| single_use.settled(ahead, now));
+    let ready = audit && verifies && settled;
     let status = if ready {
         StatusCode::OK
     } else {
@@ -138,6 +142,12 @@ async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
         ));
         body.push_str(&format!("[+] watch: {}\n", gateway.live.watch()));
         body.push_str(&format!("{} audit\n", mark(audit)));
+        if quarantine.is_some() {
+            body.push_str(&format!(
+                "{} client assertions: what may be from before the start is told apart\n",
+                mark(settled)
+            ));
+        }
         for issuer in &issuers {
             let IssuerState { alias, good, says } = issuer;
             body.push_str(&format!("{} issuer {alias}: {says}\n", mark(*good)));

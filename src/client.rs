@@ -14,11 +14,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use private_key_jwt::{AssertionError, Assertions, ClientKeys};
+pub use private_key_jwt::{AssertionError, Assertions};
 pub use secret::{SaltedHash, SecretError};
 
 use crate::context::{Attributes, ClientFacts};
 use crate::jose::{Algorithm, Compact};
+use crate::keys::Remote;
 use crate::oauth::NumericDate;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::id::ClientId;
@@ -166,6 +167,9 @@ pub enum ClientError {
     /// The client's assertion was refused.
     #[error("the client assertion is refused: {0}")]
     Assertion(#[from] AssertionError),
+    /// Its keys could not be fetched, so that nobody knows.
+    #[error("the client's keys could not be fetched")]
+    NoKeys,
     /// Its assertion is good, but cannot be used up.
     #[error("the client assertion cannot be used: {0}")]
     Unavailable(Refusal),
@@ -183,7 +187,7 @@ impl ClientError {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Several => ErrorCode::InvalidRequest,
-            Self::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
+            Self::Unavailable(_) | Self::NoKeys => ErrorCode::TemporarilyUnavailable,
             Self::Missing
             | Self::Malformed
             | Self::Failed
@@ -202,6 +206,7 @@ impl ClientError {
             Self::Malformed => "client_auth_malformed",
             Self::Failed => "client_auth_failed",
             Self::Assertion(error) => error.reason(),
+            Self::NoKeys => "client_keys_unavailable",
             Self::Unavailable(Refusal::Seen) => AssertionError::Replayed.reason(),
             Self::Unavailable(Refusal::BeforeStart) => AssertionError::BeforeStart.reason(),
             Self::Unavailable(Refusal::Forgotten) => "assertion_clock",
@@ -221,7 +226,7 @@ impl ClientError {
             }
             Self::Assertion(error) if error.may_be_told() => self.to_string(),
             Self::Assertion(_) | Self::Disabled => Self::Failed.to_string(),
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::NoKeys => {
                 "the client assertion cannot be checked now; come back with a new one".to_owned()
             }
         }
@@ -284,6 +289,31 @@ impl ClientSet {
             })
             .flatten()
             .collect()
+    }
+
+    /// Where the keys that are in use come from, for whoever keeps them.
+    pub fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        let credentials = self
+            .enabled()
+            .flat_map(|client| client.credentials.values());
+        credentials.filter_map(|credential| match credential {
+            Credential::Assertions(assertions) => assertions.keys.remote(),
+            Credential::Secrets(_) | Credential::Public => None,
+        })
+    }
+
+    /// How long after a start the last of its clients' assertions may be refused for having been made
+    /// before, in seconds.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<i64> {
+        let credentials = self
+            .enabled()
+            .flat_map(|client| client.credentials.values());
+        let leeways = credentials.filter_map(|credential| match credential {
+            Credential::Assertions(assertions) => Some(assertions.leeway),
+            Credential::Secrets(_) | Credential::Public => None,
+        });
+        leeways.max()
     }
 
     fn enabled(&self) -> impl Iterator<Item = &Client> {

@@ -5,11 +5,12 @@
 
 mod clients;
 mod issuers;
-mod jwks;
+mod key_source;
 mod keys;
 mod outbound;
 mod policies;
 mod processors;
+mod reader;
 mod root;
 mod settings;
 mod source;

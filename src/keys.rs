@@ -20,7 +20,7 @@ pub use document::{FetchError, Location};
 pub use keeper::keep;
 pub use remote::{Remote, Report, Settings, Times};
 
-use crate::jose::{Header, KeySet};
+use crate::jose::{Algorithm, Header, KeySet, PublicKey};
 
 /// Where the public keys of somebody come from.
 #[derive(Clone, Debug)]
@@ -62,6 +62,18 @@ impl KeySource {
         match self {
             Self::Fixed(_) => true,
             Self::Remote(remote) => remote.report().usable,
+        }
+    }
+
+    /// The algorithms that a token may be signed with, as far as configuration says.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        match self {
+            Self::Fixed(keys) => keys.keys().iter().map(PublicKey::algorithm).collect(),
+            Self::Remote(remote) => match remote.settings().algorithms.as_slice() {
+                [] => Algorithm::ALL.to_vec(),
+                said => said.to_vec(),
+            },
         }
     }
 

@@ -120,7 +120,7 @@ impl Running {
         ))];
         let line = Arc::clone(&gateway);
         others.push(tokio::spawn(keys::keep(move || {
-            line.live.load().realm.issuers.remotes().cloned().collect()
+            line.live.load().realm.remotes()
         })));
         if let Some(settle) = options.settle {
             let dir: PathBuf = dir.to_owned();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::client::ClientSet;
 use crate::diagnostic::{Diagnostics, SourceText};
 use crate::jose::{Algorithm, SigningKey, SigningKeys};
+use crate::keys::Remote;
 use crate::net::Net;
 use crate::oauth::NumericDate;
 use crate::oauth::id::{Issuer, RuleId};
@@ -70,6 +71,15 @@ impl Realm {
             .map(|processor| processor.schema.max_lifetime)
             .max()
             .unwrap_or_default()
+    }
+}
+
+impl Realm {
+    /// Where the keys of others that are in use come from: issuers' and clients'.
+    #[must_use]
+    pub fn remotes(&self) -> Vec<Arc<Remote>> {
+        let (issuers, clients) = (self.issuers.remotes(), self.clients.remotes());
+        issuers.chain(clients).cloned().collect()
     }
 }
 

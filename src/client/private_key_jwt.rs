@@ -7,7 +7,8 @@
 use super::{
     Attempt, BoxFuture, Client, ClientError, Credential, Method, Presented, Proof, Takes, Used,
 };
-use crate::jose::{Algorithm, Compact, JwsError, KeySet, Object};
+use crate::jose::{Compact, JwsError};
+use crate::keys::KeySource;
 use crate::oauth::NumericDate;
 use crate::oauth::claims::Claims;
 use crate::oauth::request::TokenRequest;
@@ -35,7 +36,7 @@ const JUST_MADE: i64 = 30;
 #[derive(Debug)]
 pub struct Assertions {
     /// What they are verified with.
-    pub keys: ClientKeys,
+    pub keys: KeySource,
     /// Whom they may be addressed to, each alone: our issuer identifier, and with `legacy_audience` the
     /// token endpoint.
     pub audiences: Vec<String>,
@@ -55,31 +56,6 @@ impl Assertions {
     pub const LEEWAY: i64 = 5;
     /// One minute is the most that can be configured.
     pub const MAX_LEEWAY: i64 = 60;
-}
-
-/// Where the public keys of a client come from.
-#[derive(Debug)]
-pub enum ClientKeys {
-    /// From configuration.
-    Fixed(KeySet),
-}
-
-impl ClientKeys {
-    /// Checks the signature with the one key that the header points at.
-    ///
-    /// # Errors
-    /// As [`Compact::verify`].
-    async fn verify(&self, assertion: Compact<'_>) -> Result<Object, JwsError> {
-        match self {
-            Self::Fixed(keys) => assertion.verify(keys),
-        }
-    }
-
-    /// The algorithms of the keys, as far as they are known.
-    pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> + '_ {
-        let Self::Fixed(keys) = self;
-        keys.keys().iter().map(|key| key.algorithm())
-    }
 }
 
 /// Why an assertion was refused.
@@ -238,7 +214,9 @@ fn verify(attempt: Attempt<'_>) -> BoxFuture<'_, Result<Option<Used>, ClientErro
         let Some((client, Credential::Assertions(expected))) = attempt.credential else {
             return Err(ClientError::Failed);
         };
-        let verified = expected.keys.verify(assertion).await;
+        let keys = expected.keys.find(assertion.header()).await;
+        let keys = keys.map_err(|_| ClientError::NoKeys)?;
+        let verified = assertion.verify(&keys);
         let claims = Claims::new(verified.map_err(AssertionError::Jws)?);
         Ok(Some(check(&claims, client, expected, attempt.now)?))
     })

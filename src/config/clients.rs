@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Sources;
+use super::reader::Reader;
 use crate::client::Client;
 use crate::context::Attributes;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -29,45 +30,40 @@ pub(super) struct Us {
 }
 
 /// Reads the clients, what policies may know of them, and the types of their attributes.
-pub(super) fn clients(
-    root: &mut Section,
-    us: Option<&Us>,
-    sources: &mut Sources,
-    problems: &mut Diagnostics,
-) -> Registry {
-    let types = attribute_types(root, problems);
+pub(super) fn clients(root: &mut Section, us: Option<&Us>, reader: &mut Reader<'_>) -> Registry {
+    let types = attribute_types(root, reader.problems);
     let mut clients = Vec::new();
     let mut names: BTreeMap<Arc<str>, Span> = BTreeMap::new();
     let entries = root
-        .section("clients", problems)
+        .section("clients", reader.problems)
         .map(Section::into_entries)
         .unwrap_or_default();
     for (key, node) in entries {
-        let Some(id) = crate::section::name::<ClientId>(&key, problems) else {
+        let Some(id) = crate::section::name::<ClientId>(&key, reader.problems) else {
             continue;
         };
-        let Some(mut section) = node.section_of(&key, problems) else {
+        let Some(mut section) = node.section_of(&key, reader.problems) else {
             continue;
         };
         let mut own: BTreeSet<Arc<str>> = [Arc::clone(&key.name)].into();
-        claim_name(&mut names, &key.name, &key.span, problems);
+        claim_name(&mut names, &key.name, &key.span, reader.problems);
         for node in section
             .take("identifiers")
             .map(Node::list)
             .unwrap_or_default()
         {
-            if let Some(name) = node.text(problems) {
-                claim_name(&mut names, &name, &node.span, problems);
+            if let Some(name) = node.text(reader.problems) {
+                claim_name(&mut names, &name, &node.span, reader.problems);
                 own.insert(name);
             }
         }
-        let enabled = section.flag_or("enabled", true, problems);
-        let credentials = match section.require("auth", problems) {
-            Some(node) => auth::credentials(node, &key.name, us, sources, problems),
+        let enabled = section.flag_or("enabled", true, reader.problems);
+        let credentials = match section.require("auth", reader.problems) {
+            Some(node) => auth::credentials(node, &key.name, us, reader),
             None => BTreeMap::new(),
         };
-        let attributes = attributes(&mut section, &types, problems);
-        section.finish(problems);
+        let attributes = attributes(&mut section, &types, reader.problems);
+        section.finish(reader.problems);
         clients.push(Client {
             id,
             names: own,
@@ -80,6 +76,7 @@ pub(super) fn clients(
         id: client.id.clone(),
         names: client.names.clone(),
         attributes: client.attributes.clone(),
+        auth: client.credentials.keys().copied().collect(),
     });
     let schemas = schemas.collect();
     (clients, schemas, types)

@@ -2,30 +2,20 @@
 
 mod claims;
 mod introspection;
-mod keys;
 pub(super) mod presets;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Sources;
+use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::SigningKeys;
-use crate::keys::{KeySource, Remote};
+use crate::keys::KeySource;
 use crate::oauth::id::{Issuer, IssuerAlias};
 use crate::policy::schema::IssuerSchema;
 use crate::section::{Key, Node, Seconds, Section};
-use crate::services::Services;
 use crate::token::{AcceptedType, AudienceRule, IssuerSet, TrustedIssuer};
-
-struct Reader<'a> {
-    sources: &'a mut Sources,
-    services: &'a Services,
-    /// What was fetched for the configuration that runs.
-    known: &'a [Arc<Remote>],
-    problems: &'a mut Diagnostics,
-}
 
 /// An issuer, and what the list as a whole must know of it.
 struct Read {
@@ -39,17 +29,14 @@ struct Read {
     span: Span,
 }
 
-/// Reads every issuer, and adds our own tokens as `self`. `known` is what was fetched already.
+/// Reads every issuer, and adds our own tokens as `self`.
 pub(super) fn issuers(
     root: &mut Section,
     own: Option<(&Issuer, &SigningKeys)>,
-    sources: &mut Sources,
-    services: &Services,
-    known: &[Arc<Remote>],
-    problems: &mut Diagnostics,
+    reader: &mut Reader<'_>,
 ) -> Option<(IssuerSet, Vec<IssuerSchema>)> {
     let entries = root
-        .section("issuers", problems)
+        .section("issuers", reader.problems)
         .map(Section::into_entries)
         .unwrap_or_default();
     let only_one = entries
@@ -57,12 +44,6 @@ pub(super) fn issuers(
         .filter(|(key, _)| &*key.name != "self")
         .count()
         == 1;
-    let mut reader = Reader {
-        sources,
-        services,
-        known,
-        problems,
-    };
     let mut aliases: BTreeSet<String> = ["self".to_owned()].into();
     let mut all: Vec<Read> = Vec::new();
     let mut own_section = None;
@@ -160,11 +141,6 @@ fn check_together(
 }
 
 impl Reader<'_> {
-    fn report(&mut self, code: &'static str, message: impl Into<String>, span: &Span) {
-        self.problems
-            .push(Diagnostic::error(code, message).at(span));
-    }
-
     fn issuer(&mut self, key: &Key, node: Node) -> Option<Read> {
         let (before, _) = self.problems.counts();
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
@@ -176,7 +152,7 @@ impl Reader<'_> {
             .require("issuer", self.problems)
             .and_then(|node| node.parse(self.problems));
         let enabled = self.enabled(&mut section);
-        let keys = self.keys(&mut section, key, id.as_ref());
+        let keys = self.key_source(&mut section, Arc::clone(&key.name), Some(id.as_ref()));
         let introspection = section
             .section("introspection", self.problems)
             .and_then(|s| self.introspection(s));
@@ -305,34 +281,5 @@ impl Reader<'_> {
             keys: Some(KeySource::Fixed(keys.verifier())),
             introspection: None,
         }
-    }
-
-    fn seconds(
-        &mut self,
-        section: &mut Section,
-        key: &'static str,
-        default: i64,
-        range: std::ops::RangeInclusive<i64>,
-    ) -> i64 {
-        let Some(node) = section.take(key) else {
-            return default;
-        };
-        let (least, most) = (*range.start(), *range.end());
-        match node.parse::<Seconds>(self.problems) {
-            Some(Seconds(seconds)) if range.contains(&seconds) => return seconds,
-            Some(_) if least == 0 => {
-                self.report(
-                    "E1006",
-                    format!("`{key}` must be at most {most}s"),
-                    &node.span,
-                );
-            }
-            Some(_) => {
-                let message = format!("`{key}` must be from {least}s to {most}s");
-                self.report("E1006", message, &node.span);
-            }
-            None => {}
-        }
-        default
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::clients::Us;
+use super::reader::Reader;
 use super::{Sources, clients, issuers, keys, outbound, policies, processors, settings};
 use crate::client::{ClientSet, METHODS};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -96,23 +97,22 @@ fn realm(
         issuer: issuer.as_str().to_owned(),
         token_endpoint: format!("{}{token_path}", uri.origin()),
     });
-    let (clients, client_schemas, client_attributes) =
-        clients::clients(root, us.as_ref(), sources, problems);
-    let limits = replay(root, problems);
-    let clients = ClientSet::new(clients, Arc::clone(&services.single_use), limits);
-    let (id, uri) = issuer.unzip();
     let known: Vec<_> = current
         .iter()
-        .flat_map(|current| current.realm.issuers.remotes().cloned())
+        .flat_map(|current| current.realm.remotes())
         .collect();
-    let issuers = issuers::issuers(
-        root,
-        id.as_ref().zip(keys),
+    let mut reader = Reader {
         sources,
         services,
-        &known,
+        known: &known,
         problems,
-    );
+    };
+    let (clients, client_schemas, client_attributes) =
+        clients::clients(root, us.as_ref(), &mut reader);
+    let (id, uri) = issuer.unzip();
+    let issuers = issuers::issuers(root, id.as_ref().zip(keys), &mut reader);
+    let limits = replay(root, problems);
+    let clients = ClientSet::new(clients, Arc::clone(&services.single_use), limits);
     let material = id.as_ref().zip(keys).map(|(issuer, keys)| Material {
         services,
         issuer,

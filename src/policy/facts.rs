@@ -425,7 +425,11 @@ impl Reader<'_> {
         );
         let asked = self.text("client.auth");
         let auth = match asked {
-            None => schema.auth_methods.first().copied().unwrap_or(""),
+            None => {
+                let registered = registered.and_then(|client| client.auth.first());
+                let method = registered.or(schema.auth_methods.first());
+                method.copied().unwrap_or("")
+            }
             Some(text) => match schema.auth_methods.iter().find(|method| **method == &*text) {
                 Some(method) => method,
                 None => {

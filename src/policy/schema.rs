@@ -705,6 +705,8 @@ pub struct ClientSchema {
     pub names: BTreeSet<Arc<str>>,
     /// Its attributes.
     pub attributes: Attributes,
+    /// The methods that it may authenticate with.
+    pub auth: Vec<&'static str>,
 }
 
 /// A processor, as far as policies may speak of it.

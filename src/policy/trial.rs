@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use super::check::{DENY_ERRORS, no_rule, referenced};
 use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
 use super::facts;
-use super::schema::{ATTRIBUTES, CLIENT_ATTRIBUTES, ParameterKind, Schema, Type};
+use super::schema::{ATTRIBUTES, CLIENT_ATTRIBUTES, ClientSchema, ParameterKind, Schema, Type};
 use super::syntax::ast::{self, Expectation, Field, GivenValue, Literal, Spanned, Text};
 use crate::context::{ExchangeContext, Hop};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
@@ -278,6 +278,16 @@ impl Preparing<'_> {
             {
                 let message = "a token that has ended gets no answer".to_owned();
                 found.push((place(&path), message));
+            }
+        }
+        if let (Some(name), Some(method)) = (text("client.id"), text("client.auth")) {
+            let mut clients = self.schema.clients.iter();
+            let client = clients.find(|client| client.names.contains(name));
+            let other =
+                |client: &&ClientSchema| !client.auth.is_empty() && !client.auth.contains(&method);
+            if let Some(client) = client.filter(other) {
+                let message = format!("`{}` cannot authenticate by `{method}`", client.id);
+                found.push((place("client.auth"), message));
             }
         }
         for path in given.facts.keys() {

@@ -175,6 +175,13 @@ impl SingleUse {
         result
     }
 
+    /// Whether what is issued now, by a clock that may be ahead by so many seconds, can be told from what
+    /// was used before this process started.
+    #[must_use]
+    pub fn settled(&self, ahead: i64, now: NumericDate) -> bool {
+        now > self.started.plus(ahead)
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -194,7 +201,7 @@ impl SingleUse {
         now: NumericDate,
     ) -> Result<(), Refusal> {
         // Its owner's clock may be ahead by this much, so it may be that much older than it says.
-        if ticket.issued_at <= self.started.plus(ticket.ahead) {
+        if !self.settled(ticket.ahead, ticket.issued_at) {
             return Err(Refusal::BeforeStart);
         }
         let key = key(&[ticket.kind, ticket.owner, ticket.id]);

@@ -1,12 +1,14 @@
 //! `auth:` of a client: what it is registered with for each method that it may use.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Found, Us, secret_from};
-use crate::client::{Assertions, ClientKeys, Credential, METHODS, SaltedHash, Takes};
-use crate::config::{Sources, jwks};
+use crate::client::{Assertions, Credential, METHODS, SaltedHash, Takes};
+use crate::config::Sources;
+use crate::config::reader::Reader;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::section::{Key, Node, Seconds, Section};
+use crate::section::{Key, Node, Section};
 
 /// A secret that a machine did not draw is easily shorter; it is warned about.
 const SHORTEST_SECRET: usize = 20;
@@ -16,38 +18,39 @@ pub(super) fn credentials(
     node: Node,
     client: &str,
     us: Option<&Us>,
-    sources: &mut Sources,
-    problems: &mut Diagnostics,
+    reader: &mut Reader<'_>,
 ) -> BTreeMap<&'static str, Credential> {
     let mut out = BTreeMap::new();
-    let (before, _) = problems.counts();
+    let (before, _) = reader.problems.counts();
     let span = node.span.clone();
-    let Some(section) = node.section(problems) else {
+    let Some(section) = node.section(reader.problems) else {
         return out;
     };
     let entries = section.into_entries();
     let several = entries.len() > 1;
     for (key, node) in entries {
         let Some(method) = METHODS.iter().find(|method| method.name == &*key.name) else {
-            problems.push(no_method(&key));
+            reader.problems.push(no_method(&key));
             continue;
         };
         let credential = match method.takes {
-            Takes::Secrets => Some(Credential::Secrets(secrets(node, sources, problems))),
-            Takes::Keys => {
-                assertions(node, &key, us, sources, problems).map(Credential::Assertions)
-            }
+            Takes::Secrets => Some(Credential::Secrets(secrets(
+                node,
+                reader.sources,
+                reader.problems,
+            ))),
+            Takes::Keys => assertions(node, client, &key, us, reader).map(Credential::Assertions),
             Takes::Nothing => {
-                public(node, client, &key.span, several, problems);
+                public(node, client, &key.span, several, reader.problems);
                 Some(Credential::Public)
             }
         };
         out.extend(credential.map(|credential| (method.name, credential)));
     }
-    if out.is_empty() && problems.counts().0 == before {
+    if out.is_empty() && reader.problems.counts().0 == before {
         let problem =
             Diagnostic::error("E1005", "this client has no authentication method").at(&span);
-        problems.push(
+        reader.problems.push(
             problem.help("for example `auth: { client_secret_basic: { secret_sha256: \"…\" } }`"),
         );
     }
@@ -89,46 +92,40 @@ fn public(node: Node, client: &str, at: &Span, several: bool, problems: &mut Dia
 /// `private_key_jwt: { jwks_file: PATH }`.
 fn assertions(
     node: Node,
+    client: &str,
     key: &Key,
     us: Option<&Us>,
-    sources: &mut Sources,
-    problems: &mut Diagnostics,
+    reader: &mut Reader<'_>,
 ) -> Option<Assertions> {
-    let mut section = node.section_of(key, problems)?;
+    let mut section = node.section_of(key, reader.problems)?;
     let span = section.span.clone();
-    let (before, _) = problems.counts();
-    let keys = jwks::key_set(&mut section, sources, problems);
-    let mut seconds = |name, default, least, most| {
-        let Some(node) = section.take(name) else {
-            return default;
-        };
-        match node.parse::<Seconds>(problems) {
-            Some(Seconds(seconds)) if (least..=most).contains(&seconds) => seconds,
-            Some(_) => {
-                let message = format!("`{name}` must be from {least}s to {most}s");
-                problems.push(Diagnostic::error("E1006", message).at(&node.span));
-                default
-            }
-            None => default,
-        }
-    };
-    let max_lifetime = seconds(
+    let (before, _) = reader.problems.counts();
+    // Apart from issuers' aliases, which metrics name too.
+    let owner = Arc::from(format!("client:{client}"));
+    let keys = reader.key_source(&mut section, owner, None);
+    let max_lifetime = reader.seconds(
+        &mut section,
         "max_lifetime",
         Assertions::LIFETIME,
-        1,
-        Assertions::MAX_LIFETIME,
+        1..=Assertions::MAX_LIFETIME,
     );
-    let leeway = seconds("leeway", Assertions::LEEWAY, 0, Assertions::MAX_LEEWAY);
-    let legacy = legacy_audience(&mut section, problems);
-    section.finish(problems);
-    if keys.is_none() && problems.counts().0 == before {
+    let leeway = reader.seconds(
+        &mut section,
+        "leeway",
+        Assertions::LEEWAY,
+        0..=Assertions::MAX_LEEWAY,
+    );
+    let legacy = legacy_audience(&mut section, reader.problems);
+    section.finish(reader.problems);
+    if keys.is_none() && reader.problems.counts().0 == before {
         let problem = Diagnostic::error("E1005", "this client has no public key").at(&span);
-        problems.push(problem.help("give `jwks_file: PATH` or inline `jwks:`"));
+        let help = "give `jwks_file: PATH`, inline `jwks:`, or `jwks_uri: URL`";
+        reader.problems.push(problem.help(help));
     }
     let mut audiences = vec![us?.issuer.clone()];
     audiences.extend(us.filter(|_| legacy).map(|us| us.token_endpoint.clone()));
     Some(Assertions {
-        keys: ClientKeys::Fixed(keys?),
+        keys: keys?,
         audiences,
         max_lifetime,
         leeway,

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Reader;
 use crate::config::clients::{claim_type, is_word, not_a_word};
+use crate::config::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::oauth::claims::ClaimDeclaration;
 use crate::section::{Key, Node, Section, Value};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Reader;
 use crate::config::clients::{Found, secret_from};
+use crate::config::reader::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::net::{Endpoint, Limits, basic};
 use crate::oauth::uri::Uri;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Reader;
-use super::keys::SOURCES;
+use crate::config::key_source::SOURCES;
+use crate::config::reader::Reader;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::section::{self, Section};
 

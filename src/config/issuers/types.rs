@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Reader;
+use crate::config::reader::Reader;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::token_type::TokenType;
 use crate::section::{Node, Section, Value};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::World;
 use super::client_auth::replace_auth;
 use crate::support::{
-    ACCESS_TOKEN, Answer, EXCHANGE, Idp, NOW, RULES, basic, claims, with, without,
+    ACCESS_TOKEN, Answer, EXCHANGE, Idp, NOW, Page, RULES, Site, basic, claims, with, without,
 };
 
 /// The time of these tests: long enough after the start that no assertion may be from before it.
@@ -86,6 +86,60 @@ impl Asserting {
         self.world.refused(what, &answer, "invalid_client", reason);
         answer
     }
+}
+
+/// A client's keys may be fetched as an issuer's are: a rotation lands with its first assertion, and where the
+/// keys cannot be had, nobody is let in and nobody is blamed.
+#[tokio::test]
+async fn the_keys_of_a_client_may_be_fetched() {
+    let first = Idp::new("rs08", Algorithm::ES256);
+    let jwks = first.jwks();
+    let site = Site::start(move |_, _| Page::json(&jwks)).await;
+    let auth = format!(
+        "private_key_jwt: {{ jwks_uri: \"http://{}/jwks\", algorithms: [ES256], fetch: {{ timeout: 1s }} }}",
+        site.address
+    );
+    let world = World::with(|yaml| replace_auth(&yaml, &auth), RULES).await;
+    world.gateway.clock.set(NumericDate(T));
+    let asserting = Asserting {
+        world,
+        client: first,
+        ids: AtomicU32::new(0),
+    };
+    let good = asserting.assertion(json!({}));
+    asserting.taken("the first key", &good).await;
+    let metadata = asserting
+        .world
+        .gateway
+        .get("/.well-known/oauth-authorization-server");
+    assert_eq!(
+        metadata.await.json()["token_endpoint_auth_signing_alg_values_supported"],
+        json!(["ES256"])
+    );
+    let second = Idp::new("rs08", Algorithm::ES256);
+    let jwks = second.jwks();
+    site.says(move |_, _| Page::json(&jwks));
+    let rotated = second.typed("JWT", &asserting.claims(json!({})));
+    asserting.taken("the next key", &rotated).await;
+    let withdrawn = asserting.assertion(json!({}));
+    asserting
+        .refused("withdrawn", &withdrawn, "assertion_kid")
+        .await;
+    // A key that nobody can be asked about.
+    site.says(|_, _| Page::http("500 Internal Server Error", "", ""));
+    asserting.world.gateway.clock.set(NumericDate(T + 120));
+    let later = json!({ "iat": T + 120, "exp": T + 180 });
+    let unknown = Idp::new("rs08", Algorithm::ES256).typed("JWT", &asserting.claims(later.clone()));
+    let answer = asserting.ask(&unknown, &[]).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    asserting.world.refused(
+        "not to be had",
+        &answer,
+        "temporarily_unavailable",
+        "client_keys_unavailable",
+    );
+    let known = second.typed("JWT", &asserting.claims(later));
+    asserting.taken("known keys serve", &known).await;
 }
 
 #[tokio::test]
@@ -717,4 +771,17 @@ async fn neither_a_reload_nor_a_clock_that_steps_back_brings_an_assertion_back()
             || (answer.status, &reason) == (503, &json!("assertion_clock")),
         "{answer:?} {reason}"
     );
+}
+
+/// After a start it is not ready until a client's new assertion can be told from one that was used before.
+#[tokio::test]
+async fn a16_not_ready_before_assertions_can_be_told_apart() {
+    let asserting = Asserting::start().await;
+    let gateway = &asserting.world.gateway;
+    for (after, status) in [(0, 503), (5, 503), (6, 200)] {
+        gateway.clock.set(NumericDate(NOW + after));
+        let answer = gateway.admin("/readyz?verbose").await;
+        assert_eq!(answer.status, status, "{after}: {}", answer.body);
+        assert!(answer.body.contains("client assertions"), "{}", answer.body);
+    }
 }

@@ -201,6 +201,7 @@ fn client(id: &str, identifiers: &[&str], tier: Option<&str>) -> ClientSchema {
         id: id.parse().unwrap(),
         names,
         attributes: tier.into_iter().collect::<BTreeMap<_, _>>(),
+        auth: Vec::new(),
     }
 }
 

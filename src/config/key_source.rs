@@ -1,32 +1,34 @@
-//! Where an issuer's keys are: in a file, in place, at a URL, or where its metadata says.
+//! Where an issuer's or a client's keys are: in a file, in place, at a URL, or where metadata says.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Reader;
+use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::jose::{Algorithm, JwksError, KeySet};
+use crate::jose::{Algorithm, JwksError, KeySet, SkippedKey};
 use crate::keys::{KeySource, Location, Remote, Settings, Times};
 use crate::net::{Endpoint, EndpointError};
 use crate::oauth::id::Issuer;
 use crate::oauth::uri::Uri;
-use crate::section::{Key, Node, Section, Value};
+use crate::section::{Node, Section, Value};
 
-/// The keys of which an issuer has one at most.
+/// The keys of which there is one at most.
 pub(super) const SOURCES: [&str; 4] = ["discovery", "jwks_uri", "jwks_file", "jwks"];
 
 impl Reader<'_> {
-    /// `discovery:`, `jwks_uri:`, `jwks_file:` or `jwks:`, with `algorithms:` and `fetch:`.
-    pub(super) fn keys(
+    /// `jwks_uri:`, `jwks_file:` or `jwks:`, with `algorithms:` and `fetch:`; for an issuer (whose identifier
+    /// is given, if there is one) `discovery:` too. `owner` is what metrics and logs call them.
+    pub(super) fn key_source(
         &mut self,
         section: &mut Section,
-        key: &Key,
-        id: Option<&Issuer>,
+        owner: Arc<str>,
+        issuer: Option<Option<&Issuer>>,
     ) -> Option<KeySource> {
         let algorithms = self.algorithms(section);
         let fetch = section.section("fetch", self.problems);
         let mut found: Vec<(&str, Node)> = Vec::new();
-        for name in SOURCES {
+        let offered = |name: &&str| *name != "discovery" || issuer.is_some();
+        for name in SOURCES.into_iter().filter(offered) {
             found.extend(section.take(name).map(|node| (name, node)));
         }
         let fetch_at = fetch.as_ref().map(|fetch| fetch.span.clone());
@@ -38,7 +40,7 @@ impl Reader<'_> {
         }
         let (name, node) = found.into_iter().next()?;
         let location = match name {
-            "discovery" => self.discovery(&node, id?)?,
+            "discovery" => self.discovery(&node, issuer??)?,
             "jwks_uri" => Location::Jwks(self.endpoint(&node)?),
             _ => {
                 if let Some(at) = fetch_at {
@@ -48,7 +50,7 @@ impl Reader<'_> {
             }
         };
         let settings = Settings {
-            owner: Arc::clone(&key.name),
+            owner,
             location,
             algorithms,
             times,
@@ -170,8 +172,8 @@ impl Reader<'_> {
                         named(key.kid.as_deref()),
                         key.reason
                     );
-                    self.problems
-                        .push(Diagnostic::warning("E1014", message).at(span));
+                    let problem = Diagnostic::warning("E1014", message).at(span);
+                    self.problems.push(conceal(problem, &[key]));
                 }
                 Some(KeySource::Fixed(keys))
             }
@@ -179,6 +181,7 @@ impl Reader<'_> {
                 let mut problem =
                     Diagnostic::error("E1011", format!("this is no usable JWKS: {error}")).at(span);
                 if let JwksError::NoUsableKey(skipped) = &error {
+                    problem = conceal(problem, skipped);
                     for key in skipped {
                         problem = problem.help(format!(
                             "key {}{}: {}",
@@ -210,6 +213,15 @@ fn well_known_oauth(id: &Issuer) -> Option<String> {
     let slash = if path.is_empty() { "" } else { "/" };
     (!base.contains('?'))
         .then(|| format!("{scheme}://{host}/.well-known/oauth-authorization-server{slash}{path}"))
+}
+
+/// A key that should have been kept secret is not shown.
+fn conceal(problem: Diagnostic, skipped: &[SkippedKey]) -> Diagnostic {
+    let secret = |key: &SkippedKey| matches!(key.reason, "symmetric" | "private_member");
+    match skipped.iter().any(secret) {
+        true => problem.concealed(),
+        false => problem,
+    }
 }
 
 fn named(kid: Option<&str>) -> String {
