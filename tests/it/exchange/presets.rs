@@ -83,8 +83,7 @@ fn vendors() -> Vec<Vendor> {
             preset: "entra",
             issuer: "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
             yaml: "issuer: https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0, \
-                   audience: 6e74172b-be56-4843-9ff4-e66a39bb12e3, \
-                   tenancy: { tid: 9188040d-6c67-4c5b-b112-36a304b66dad }",
+                   audience: 6e74172b-be56-4843-9ff4-e66a39bb12e3",
             typ: json!("JWT"),
             declared: ACCESS_TOKEN,
             good: times(json!({
@@ -96,11 +95,6 @@ fn vendors() -> Vec<Vendor> {
             when: "subject.claims.oid == \"690222be-ff1a-4d56-abd1-7e4f7d38e474\" and subject.claims.roles has \"Task.Write\"",
             client: Some("7c9d1a2e"),
             bad: vec![
-                (
-                    "another directory",
-                    json!({ "tid": "72f988bf-86f1-41af-91ab-2d7cd011db47" }),
-                    "tenant_wrong",
-                ),
                 (
                     "another directory's issuer",
                     json!({ "iss": "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0" }),
