@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::reader::Reader;
+use crate::context::Hop;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::SigningKeys;
 use crate::keys::KeySource;
@@ -144,6 +145,10 @@ impl Reader<'_> {
     fn issuer(&mut self, key: &Key, node: Node) -> Option<Read> {
         let (before, _) = self.problems.counts();
         let alias = crate::section::name::<IssuerAlias>(key, self.problems);
+        if [Hop::UNKNOWN, "any"].contains(&&*key.name) {
+            let message = format!("`{}` has a meaning of its own in policies", key.name);
+            self.report("E1006", message, &key.span);
+        }
         let mut section = node.section_of(key, self.problems)?;
         let span = section.span.clone();
         // Whose preset is not known lacks everything, for one reason only.
