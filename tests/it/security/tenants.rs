@@ -116,6 +116,47 @@ async fn a27_a23_look_alike_tenants_and_subjects_are_others() {
     }
 }
 
+/// A27, as with the "immutable" subjects of April 2026: two parties whose names run together at a hyphen
+/// must not get one subject. What would be ambiguous is refused.
+#[tokio::test]
+async fn a27_names_that_run_together_never_give_one_subject() {
+    let rules =
+        when("  when subject.claims.owner_id == \"1234567\" and present subject.claims.repository")
+            .replace(
+                "sub: \"partner|${subject.sub}\"",
+                "sub: \"ci|${subject.claims.owner}-${subject.claims.repository}\"",
+            );
+    let world = World::with(|yaml| shared(&yaml), &rules).await;
+    let mut subjects = std::collections::BTreeSet::new();
+    for (owner, repository, accepted) in [
+        ("octo", "app", true),
+        ("octo", "org-app", true),
+        ("octo-org", "app", false), // would be the one before
+        ("octo", "org-app-", true),
+        ("octo-org-app", "", false),
+        ("octo-", "app", false),
+        ("octo", "-app", true),
+    ] {
+        let token = world.partner.token(&claims(json!({
+            "aud": "https://as.example.com", "scp": "api", "owner_id": "1234567", "owner": owner,
+            "repository": repository,
+        })));
+        let what = format!("{owner} {repository}");
+        let answer = world.gateway.trade(&token).await;
+        match accepted {
+            true => {
+                let issued = world.issued(&what, &answer).await;
+                assert!(
+                    subjects.insert(issued["sub"].as_str().unwrap().to_owned()),
+                    "{what}"
+                );
+            }
+            false => world.refused(&what, &answer, "invalid_request", "template_value"),
+        }
+    }
+    assert_eq!(subjects.len(), 4);
+}
+
 /// Rule 38: whatever two parties are called, what is issued for them has two different subjects.
 #[tokio::test]
 async fn rule_38_parties_of_different_issuers_and_kinds_never_get_one_subject() {
