@@ -245,9 +245,9 @@ async fn a16_an_assertion_used_before_a_restart_is_refused_after_it() {
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
     let files = ["idp.json", "partner.json", "op.secret"].map(|name| (name, read(name)));
     let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
-    // Its clock stands at the time of the tests, a minute before the assertion was made; then at that of
-    // the assertion itself. The process that starts must not believe either.
-    let again = Gateway::start(&read("cambist.yaml"), &read("main.policy"), &files).await;
+    // The process starts anew a second later, and knows nothing of the first one.
+    let start = T + 1;
+    let again = Gateway::start_at(start, &read("cambist.yaml"), &read("main.policy"), &files).await;
     let token = a.world.idp.token(&claims(json!({})));
     let send = |assertion: String| {
         let (again, token) = (&again, &token);
@@ -267,10 +267,15 @@ async fn a16_an_assertion_used_before_a_restart_is_refused_after_it() {
                 .await
         }
     };
-    // What it made in the second of the new start, and up to the leeway after it.
-    let start = T - 60;
+    for now in [start, start + 1, start + 40] {
+        again.clock.set(NumericDate(now));
+        let answer = send(used.clone()).await;
+        assert_ne!(answer.status, 200, "{now}: {answer:?}");
+        assert_eq!(again.last()["reason"], "assertion_before_start", "{now}");
+    }
+    // Nor is anything else that may have been used then, however fresh; a clock may be ahead by the leeway.
+    again.clock.set(NumericDate(start + 30));
     for iat in [start - 100, start - 1, start, start + 5] {
-        again.clock.set(NumericDate(start + 30));
         let old = a.assertion(json!({ "iat": iat, "exp": iat + 200 }));
         let answer = send(old).await;
         assert_ne!(answer.status, 200, "{iat}: {answer:?}");
