@@ -141,6 +141,12 @@ fn every_incident_and_every_rule_has_a_test_named_after_it() {
         .map(|(item, title)| format!("{item}: {title}"))
         .collect();
     assert!(missing.is_empty(), "without a test: {missing:#?}");
+    let known = |item: &&String| all.iter().any(|(name, _)| name == *item);
+    let unknown: Vec<_> = shown.keys().filter(|item| !known(item)).collect();
+    assert!(
+        unknown.is_empty(),
+        "tests of what is not on the list: {unknown:?}"
+    );
     // The reader below really read them.
     let distinct: BTreeSet<&String> = tests.iter().collect();
     assert!(distinct.len() > 300, "only {} tests found", distinct.len());
