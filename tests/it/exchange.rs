@@ -1,9 +1,9 @@
 //! Exchanges over HTTP, one file per concern. A test is named after the rule or incident it is about.
 
-mod assertions;
+pub mod assertions;
 mod audit;
-mod client_auth;
-mod delegation;
+pub mod client_auth;
+pub mod delegation;
 mod introspection;
 mod issuers;
 mod language;
@@ -19,24 +19,24 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Gateway, Idp, Introspection, NOW, REALM, RULES, Reply};
 
 /// A gateway, and every party that it trusts.
-struct World {
-    gateway: Gateway,
-    idp: Idp,
-    partner: Idp,
-    op: Introspection,
+pub struct World {
+    pub gateway: Gateway,
+    pub idp: Idp,
+    pub partner: Idp,
+    pub op: Introspection,
 }
 
 /// The secret with which the gateway asks the introspection endpoint.
-const OP_SECRET: &str = "secret-for-the-introspection-endpoint";
+pub const OP_SECRET: &str = "secret-for-the-introspection-endpoint";
 
 impl World {
     /// With the usual realm and rules.
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::with(|yaml| yaml, RULES).await
     }
 
     /// With a changed realm and other rules.
-    async fn with(change: impl Fn(String) -> String, rules: &str) -> Self {
+    pub async fn with(change: impl Fn(String) -> String, rules: &str) -> Self {
         let op = Introspection::start(|_| Reply::Json(active())).await;
         let idp = Idp::new("https://idp.example.com", Algorithm::ES256);
         let partner = Idp::new("https://partner.example.com", Algorithm::EdDSA);
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Refused with this code, and for this reason in the record.
-    fn refused(&self, what: &str, answer: &Answer, error: &str, reason: &str) {
+    pub fn refused(&self, what: &str, answer: &Answer, error: &str, reason: &str) {
         let record = self.gateway.last();
         let got = (
             answer.error(),
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Issued; gives the claims of the new token.
-    async fn issued(&self, what: &str, answer: &Answer) -> Value {
+    pub async fn issued(&self, what: &str, answer: &Answer) -> Value {
         assert_eq!(
             answer.status,
             200,
@@ -83,7 +83,7 @@ impl World {
 }
 
 /// What the introspection endpoint says of a good token.
-fn active() -> Value {
+pub fn active() -> Value {
     json!({
         "active": true, "iss": "https://op.example.com", "sub": "bob", "scope": "api profile",
         "token_type": "Bearer", "exp": NOW + 600, "jti": "opaque-1",

@@ -59,3 +59,7 @@ mod keys;
 // Exchanges over HTTP, one file per concern.
 #[cfg(test)]
 mod exchange;
+
+// What went wrong elsewhere, tried here; and that nothing on the list is without a test.
+#[cfg(test)]
+mod security;

@@ -26,6 +26,10 @@ fn at(now: i64) -> NumericDate {
     NumericDate(now)
 }
 
+fn at_start() -> NumericDate {
+    at(START + 100)
+}
+
 #[test]
 fn once_and_not_again_whatever_its_end() {
     let memory = memory();
@@ -52,7 +56,7 @@ fn once_and_not_again_whatever_its_end() {
 }
 
 #[test]
-fn parts_of_a_key_do_not_run_into_each_other() {
+fn a15_parts_of_a_key_do_not_run_into_each_other() {
     let keys = [
         key(&["k", "ab", "c"]),
         key(&["k", "a", "bc"]),
@@ -192,7 +196,56 @@ fn of_many_threads_with_one_identifier_exactly_one_wins() {
     assert_eq!(memory.len(), 50);
 }
 
+/// Text of the kind that runs together: separators, digits that could be lengths, zero bytes, nothing.
+fn tricky() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just(""),
+        Just("a"),
+        Just("b"),
+        Just(":"),
+        Just("|"),
+        Just("/"),
+        Just(","),
+        Just("\0"),
+        Just("\u{1}"),
+        Just("1"),
+        Just("\0\0\0\0\0\0\0\u{1}"),
+        Just("\u{e9}"),
+        Just("client_assertion"),
+    ];
+    proptest::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
+    /// A15: two entries are one only where kind, owner and identifier are the same, whatever they are made
+    /// of; moving a separator or a whole part over gives another.
+    #[test]
+    fn a15_two_subjects_never_share_an_entry(
+        one in [tricky(), tricky(), tricky()],
+        two in [tricky(), tricky(), tricky()],
+        cut in 0..64_usize,
+    ) {
+        let of = |parts: &[String; 3]| key(&parts.each_ref().map(String::as_str));
+        prop_assert_eq!(of(&one) == of(&two), one == two);
+        // The same bytes in another division.
+        let whole = one.concat();
+        let at = whole.char_indices().map(|(at, _)| at).nth(cut).unwrap_or(whole.len());
+        let (left, right) = whole.split_at(at);
+        for divided in [[left, right, ""], [left, "", right], ["", left, right]] {
+            let divided = divided.map(str::to_owned);
+            prop_assert_eq!(of(&divided) == of(&one), divided == one);
+        }
+        // Nor does an owner's count meet an entry.
+        prop_assert_ne!(key(&[&one[0], &one[1]]), of(&one));
+        // And the memory itself: what one has used, the other may still use, once.
+        let memory = memory();
+        let mut used = std::collections::HashSet::new();
+        for [owner, id] in [[&one[1], &one[2]], [&two[1], &two[2]], [&one[2], &one[1]]] {
+            let said = memory.use_up(&ticket(owner, id, START + 300), Limits::default(), at_start());
+            prop_assert_eq!(said.is_ok(), used.insert((owner.clone(), id.clone())));
+        }
+    }
+
     /// Against a memory that never forgets: nothing is taken twice, whatever the clock does; and what is
     /// new is taken, unless there is no room or the clock has stepped back.
     #[test]

@@ -15,23 +15,23 @@ use crate::support::{
 };
 
 /// The time of these tests: long enough after the start that no assertion may be from before it.
-const T: i64 = NOW + 60;
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub const T: i64 = NOW + 60;
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// `rs08` with a key of its own, and what it does with it.
-struct Asserting {
-    world: World,
-    client: Idp,
+pub struct Asserting {
+    pub world: World,
+    pub client: Idp,
     ids: AtomicU32,
 }
 
 impl Asserting {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::with(Algorithm::ES256, "", |yaml| yaml).await
     }
 
     /// With further settings of the method, and a changed realm.
-    async fn with(algorithm: Algorithm, more: &str, change: impl Fn(String) -> String) -> Self {
+    pub async fn with(algorithm: Algorithm, more: &str, change: impl Fn(String) -> String) -> Self {
         let client = Idp::new("rs08", algorithm);
         let auth = format!("private_key_jwt: {{ jwks: {}{more} }}", client.jwks());
         let world = World::with(|yaml| change(replace_auth(&yaml, &auth)), RULES).await;
@@ -44,7 +44,7 @@ impl Asserting {
     }
 
     /// A good assertion but for what is changed; each has an id of its own.
-    fn claims(&self, changes: Value) -> Value {
+    pub fn claims(&self, changes: Value) -> Value {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let good = json!({
             "iss": "rs08", "sub": "rs08", "aud": "https://as.example.com",
@@ -53,12 +53,12 @@ impl Asserting {
         with(&good, &changes)
     }
 
-    fn assertion(&self, changes: Value) -> String {
+    pub fn assertion(&self, changes: Value) -> String {
         self.client.typed("JWT", &self.claims(changes))
     }
 
     /// Exchanges with an assertion and further parameters.
-    async fn ask(&self, assertion: &str, more: &[(&str, &str)]) -> Answer {
+    pub async fn ask(&self, assertion: &str, more: &[(&str, &str)]) -> Answer {
         let token = self.world.idp.token(&claims(json!({})));
         let mut all = vec![
             ("grant_type", EXCHANGE),
@@ -72,14 +72,14 @@ impl Asserting {
         self.world.gateway.post(None, &all).await
     }
 
-    async fn taken(&self, what: &str, assertion: &str) {
+    pub async fn taken(&self, what: &str, assertion: &str) {
         let answer = self.ask(assertion, &[]).await;
         self.world.issued(what, &answer).await;
         let who = json!({ "id": "rs08", "auth": "private_key_jwt" });
         assert_eq!(self.world.gateway.last()["client"], who, "{what}");
     }
 
-    async fn refused(&self, what: &str, assertion: &str, reason: &str) -> Answer {
+    pub async fn refused(&self, what: &str, assertion: &str, reason: &str) -> Answer {
         let answer = self.ask(assertion, &[]).await;
         let unauthorized = answer.header("www-authenticate").is_some();
         assert_eq!((answer.status, unauthorized), (401, true), "{what}");
@@ -204,7 +204,7 @@ async fn what_an_assertion_may_be_like() {
 
 /// One line for each rule. None of them uses anything up.
 #[tokio::test]
-async fn a_bad_assertion_for_each_rule() {
+async fn rules_23_24_a_bad_assertion_for_each_rule() {
     let a = Asserting::start().await;
     let claims = |changes: Value| a.claims(with(&json!({ "jti": "the same" }), &changes));
     let signed = |changes: Value| a.client.typed("JWT", &claims(changes));
@@ -449,7 +449,7 @@ async fn a_bad_assertion_for_each_rule() {
 }
 
 #[tokio::test]
-async fn an_assertion_beside_anything_else_is_refused() {
+async fn a12_rules_21_22_an_assertion_beside_anything_else_is_refused() {
     let a = Asserting::start().await;
     let good = a.assertion(json!({}));
     let secret = [("client_id", "rs08"), ("client_secret", "whatever")];
@@ -490,7 +490,7 @@ async fn an_assertion_beside_anything_else_is_refused() {
 }
 
 #[tokio::test]
-async fn one_token_has_one_meaning() {
+async fn rule_14_one_token_has_one_meaning() {
     let a = Asserting::start().await;
     let token = a.world.idp.token(&claims(json!({})));
     a.refused("a subject token", &token, "assertion_typ").await;
@@ -591,7 +591,7 @@ async fn two_keys_during_a_rotation_are_told_apart_by_kid() {
 
 /// A key is its client's, and nobody else's.
 #[tokio::test]
-async fn a_client_cannot_speak_for_another() {
+async fn a28_rule_22_a_client_cannot_speak_for_another() {
     let other = Idp::new("other", Algorithm::ES256);
     let a = Asserting::with(Algorithm::ES256, "", |yaml| {
         let entry = format!(
@@ -625,7 +625,7 @@ async fn a_client_cannot_speak_for_another() {
 
 /// A25, under a race: fifty requests at once with one assertion.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a25_of_fifty_requests_with_one_assertion_one_is_answered() {
+async fn a25_rule_24_of_fifty_requests_with_one_assertion_one_is_answered() {
     let a = Arc::new(Asserting::start().await);
     for round in 0..3 {
         let assertion = Arc::new(a.assertion(json!({})));

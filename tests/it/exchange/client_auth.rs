@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::World;
 /// A secret that no client has.
-pub(super) const SECRET_OF_NOBODY: &str = "secret-that-no-client-has";
+pub const SECRET_OF_NOBODY: &str = "secret-that-no-client-has";
 
 use crate::support::{ACCESS_TOKEN, Answer, EXCHANGE, RULES, SECRET, basic, claims};
 
 #[tokio::test]
-async fn a_wrong_secret_and_an_unknown_client_get_the_same_bytes() {
+async fn a28_a_wrong_secret_and_an_unknown_client_get_the_same_bytes() {
     let world = World::start().await;
     let token = world.idp.token(&claims(json!({})));
     let plain = |answer: Answer| {
@@ -144,7 +144,7 @@ async fn a_client_may_have_a_method_each_with_its_own_secret() {
 
 /// A20: everything after authentication is about the client that authenticated.
 #[tokio::test]
-async fn a20_client_id_of_another_client_decides_nothing() {
+async fn a20_a22_rule_22_client_id_of_another_client_decides_nothing() {
     let other =
         "  other: { auth: { client_secret_basic: { secret_file: other.secret } } }\nresources:";
     let world = World::with(
@@ -208,7 +208,7 @@ async fn an_unknown_client_cannot_make_us_ask_anybody() {
 
 /// `none`: whoever says the id is the client, and whoever says more is not.
 #[tokio::test]
-async fn a_public_client_sends_its_id_and_nothing_else() {
+async fn a28_a_public_client_sends_its_id_and_nothing_else() {
     let other =
         "  other: { auth: { client_secret_basic: { secret_file: op.secret } } }\nresources:";
     let world = World::with(
@@ -372,7 +372,7 @@ async fn ask(world: &World, authorization: &str, token: &str) -> Answer {
 }
 
 /// The realm with another `auth` for `rs08`.
-pub(super) fn replace_auth(yaml: &str, auth: &str) -> String {
+pub fn replace_auth(yaml: &str, auth: &str) -> String {
     let (left, rest) = yaml.split_once("auth: {").unwrap();
     let (_, right) = rest.split_once("\nresources").unwrap();
     format!("{left}auth: {{ {auth} }}\nresources{right}")

@@ -26,15 +26,15 @@ const FORMS: [(&str, &str); 8] = [
 const AUTH: &str = "{ client_secret_basic: { secret_sha256: \"sha256:XnHNtf3KpOeX0YZPj1WTCg:a_aTD8TXePldgb0ZgPpMUeQKI2P6j9uT4kDbdwlQl4E\" } }";
 
 /// A gateway whose issuer `idp` may mean parties of `agents` in its `may_act`, but not of `partner`.
-struct Court {
-    gateway: Gateway,
-    idp: Idp,
-    agents: Idp,
-    partner: Idp,
+pub struct Court {
+    pub gateway: Gateway,
+    pub idp: Idp,
+    pub agents: Idp,
+    pub partner: Idp,
 }
 
 impl Court {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let idp = Idp::new("https://idp.example.com", Algorithm::ES256);
         let agents = Idp::new("https://agents.example.com", Algorithm::ES256);
         let partner = Idp::new("https://partner.example.com", Algorithm::EdDSA);
@@ -91,11 +91,17 @@ impl Court {
         }
     }
 
-    async fn trade(&self, form: &str, subject: &str, actor: Option<&str>) -> Answer {
+    pub async fn trade(&self, form: &str, subject: &str, actor: Option<&str>) -> Answer {
         self.trade_at(form, "api", subject, actor).await
     }
 
-    async fn trade_at(&self, form: &str, path: &str, subject: &str, actor: Option<&str>) -> Answer {
+    pub async fn trade_at(
+        &self,
+        form: &str,
+        path: &str,
+        subject: &str,
+        actor: Option<&str>,
+    ) -> Answer {
         let resource = format!("https://{form}.example.com/{path}");
         let mut parameters = vec![
             ("grant_type", EXCHANGE),
@@ -111,26 +117,26 @@ impl Court {
     }
 
     /// A request of the client that goes with a form.
-    async fn post(&self, form: &str, parameters: &[(&str, &str)]) -> Answer {
+    pub async fn post(&self, form: &str, parameters: &[(&str, &str)]) -> Answer {
         self.gateway
             .post(Some(&basic(form, SECRET)), parameters)
             .await
     }
 
     /// A subject token for the client that goes with a form.
-    fn subject(&self, form: &str, changes: &Value) -> String {
+    pub fn subject(&self, form: &str, changes: &Value) -> String {
         self.idp
             .token(&claims(with(&json!({ "aud": form }), changes)))
     }
 
     /// An actor token for that client.
-    fn actor(&self, form: &str, changes: &Value) -> String {
+    pub fn actor(&self, form: &str, changes: &Value) -> String {
         let bot = json!({ "sub": "bot", "aud": form, "jti": "actor-token" });
         self.agents.token(&claims(with(&bot, changes)))
     }
 
     /// The claims of what was issued.
-    async fn opened(&self, what: &str, answer: &Answer) -> Value {
+    pub async fn opened(&self, what: &str, answer: &Answer) -> Value {
         assert_eq!(
             answer.status,
             200,
@@ -141,7 +147,7 @@ impl Court {
     }
 
     /// Refused for this reason.
-    fn refused(&self, what: &str, answer: &Answer, error: &str, reason: &str) {
+    pub fn refused(&self, what: &str, answer: &Answer, error: &str, reason: &str) {
         let record = self.gateway.last();
         assert_eq!(
             (answer.error().as_str(), &record["reason"]),

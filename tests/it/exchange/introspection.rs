@@ -457,7 +457,7 @@ async fn a18_a_jwt_keeps_its_constraints_where_only_introspection_vouches_for_it
 
 /// What is a JWT but for a stray sign is nobody else's to look up.
 #[tokio::test]
-async fn a_nearly_signed_token_is_shown_to_nobody() {
+async fn rule_12_a_nearly_signed_token_is_shown_to_nobody() {
     let world = World::start().await;
     let token = world.partner.token(&crate::support::claims(
         json!({ "iss": "https://partner.example.com" }),

@@ -378,7 +378,7 @@ async fn a9_a_disabled_issuer_is_never_found_by_another_path() {
 
 /// `tenancy:` with values: tokens of other tenants of a shared issuer are refused before any rule.
 #[tokio::test]
-async fn only_the_realms_own_tenants_of_a_shared_issuer() {
+async fn a27_only_the_realms_own_tenants_of_a_shared_issuer() {
     let change = |yaml: String| {
         yaml.replace(
             "subjects: local",

@@ -132,7 +132,7 @@ async fn scope_of_an_issuer_without_scopes_is_under_the_ceiling_of_the_rule() {
 
 /// A1: leaving the parameter out must not pass a condition that sending it would not.
 #[tokio::test]
-async fn leaving_scope_out_bypasses_no_rule() {
+async fn a1_leaving_scope_out_bypasses_no_rule() {
     let rules = format!(
         "{RULES}\ndeny no-admin {{ because \"no\"  error invalid_scope  when scope has \"admin\" }}\n"
     );

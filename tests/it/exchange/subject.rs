@@ -27,7 +27,7 @@ async fn all_refused(cases: &[(&str, Value, &str)]) {
 }
 
 #[tokio::test]
-async fn a_good_token_gives_one_of_ours() {
+async fn rule_36_a_good_token_gives_one_of_ours() {
     let world = World::start().await;
     let answer = world
         .gateway
@@ -94,7 +94,7 @@ async fn rule_1_algorithms_narrow_what_an_issuer_may_use() {
 }
 
 #[tokio::test]
-async fn rule_2_none_and_symmetric_never_and_other_headers_that_are_refused() {
+async fn a11_b2_rules_2_3_10_13_headers_that_are_refused() {
     let world = World::start().await;
     let idp = &world.idp;
     let payload = idp.payload(&claims(json!({})));
@@ -305,7 +305,7 @@ async fn rule_4_two_issuers_with_keys_of_one_algorithm_and_one_kid() {
 }
 
 #[tokio::test]
-async fn rule_5_iss_is_a_string_byte_equal_to_a_configured_issuer() {
+async fn b3_rule_5_iss_is_a_string_byte_equal_to_a_configured_issuer() {
     all_refused(&[
         (
             "unknown",
@@ -353,7 +353,7 @@ async fn rule_5_iss_is_a_string_byte_equal_to_a_configured_issuer() {
 }
 
 #[tokio::test]
-async fn rule_6_aud_is_addressed_to_the_client_byte_for_byte() {
+async fn a22_a23_b4_rule_6_aud_is_addressed_to_the_client_byte_for_byte() {
     all_refused(&[
         ("b4: an empty array", json!({ "aud": [] }), "claim_invalid"),
         ("empty", json!({ "aud": "" }), "claim_invalid"),
@@ -579,7 +579,7 @@ async fn rule_9_sub_is_a_string_that_is_not_empty() {
 }
 
 #[tokio::test]
-async fn rule_9_other_registered_claims_have_their_types_too() {
+async fn b1_rule_9_other_registered_claims_have_their_types_too() {
     all_refused(&[
         ("client_id", json!({ "client_id": 1 }), "claim_invalid"),
         ("azp", json!({ "azp": [] }), "claim_invalid"),
@@ -630,7 +630,7 @@ async fn rule_11_duplicate_members_and_trailing_bytes() {
 }
 
 #[tokio::test]
-async fn rule_12_too_long_a_token() {
+async fn a2_rule_12_too_long_a_token_is_refused() {
     let world = World::start().await;
     let token = world
         .idp
@@ -752,7 +752,7 @@ async fn rule_15_the_declared_type_is_one_that_the_issuer_gives() {
 
 /// A1, A7, rules 32, 33, 37: what constrains a token is never dropped, whatever its value.
 #[tokio::test]
-async fn a1_a7_act_may_act_and_cnf_are_refused_each_with_its_reason() {
+async fn a1_a7_rules_32_33_37_act_may_act_and_cnf_are_refused_each_with_its_reason() {
     let mut cases = Vec::new();
     for (name, sound, unsound) in [
         ("act", "no_rule_for_actor", "claim_invalid"),
@@ -970,7 +970,7 @@ async fn declared_claims_are_typed() {
 
 /// A5, A6, A8: what a rule demands holds for each declared type alike.
 #[tokio::test]
-async fn a8_the_same_refusal_under_every_declared_type() {
+async fn a5_a6_a8_the_same_refusal_under_every_declared_type() {
     let rules =
         format!("{RULES}\ndeny nobody-from-idp {{ from idp  when subject.sub == \"alice\" }}\n");
     let world = World::with(|yaml| yaml, &rules).await;

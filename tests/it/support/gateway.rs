@@ -81,15 +81,23 @@ impl Gateway {
     pub async fn start(yaml: &str, policy: &str, files: &[(&str, &str)]) -> Self {
         let records = Arc::new(Mutex::new(Vec::new()));
         let target = Target::Memory(Arc::clone(&records));
-        Self::start_with(yaml, policy, files, target, records).await
+        Self::start_with(NOW, yaml, policy, files, target, records).await
+    }
+
+    /// The same at another time.
+    pub async fn start_at(now: i64, yaml: &str, policy: &str, files: &[(&str, &str)]) -> Self {
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let target = Target::Memory(Arc::clone(&records));
+        Self::start_with(now, yaml, policy, files, target, records).await
     }
 
     /// The same with its records elsewhere; [`Self::records`] has nothing then.
     pub async fn recording_to(target: Target, yaml: &str, policy: &str) -> Self {
-        Self::start_with(yaml, policy, &[], target, Arc::default()).await
+        Self::start_with(NOW, yaml, policy, &[], target, Arc::default()).await
     }
 
     async fn start_with(
+        now: i64,
         yaml: &str,
         policy: &str,
         files: &[(&str, &str)],
@@ -103,7 +111,7 @@ impl Gateway {
         {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let clock = Clock::fixed(NumericDate(NOW));
+        let clock = Clock::fixed(NumericDate(now));
         let options = Options {
             clock: clock.clone(),
             audit: Some(target),
