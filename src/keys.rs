@@ -58,6 +58,15 @@ impl KeySource {
         }
     }
 
+    /// The set as it is now. Causes no look.
+    #[must_use]
+    pub fn held(&self) -> Option<KeySet> {
+        match self {
+            Self::Fixed(keys) => Some(keys.clone()),
+            Self::Remote(remote) => remote.usable(),
+        }
+    }
+
     /// Whether a token could be verified now.
     #[must_use]
     pub fn usable(&self) -> bool {

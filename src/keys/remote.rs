@@ -332,7 +332,7 @@ impl Remote {
     }
 
     /// The set, unless it is too old to be used.
-    fn usable(&self) -> Option<KeySet> {
+    pub(super) fn usable(&self) -> Option<KeySet> {
         let held = self.held.load();
         let held = held.as_ref().as_ref();
         let held = held.filter(|held| self.is_usable(held))?;
