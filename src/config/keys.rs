@@ -1,5 +1,5 @@
 //! `keys:` and `key_rotation:`: our signing keys. The first one signs, all of them are published; a new one
-//! waits until verifiers know it, and an old one stays as long as its tokens may be out.
+//! waits until verifiers know it, also after a start, and an old one stays as long as its tokens may be out.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub(super) fn signing_keys(
     // Half of the time that they have: nobody who keeps them so long misses a new key.
     let max_age = (notice / 2).min(MAX_AGE);
     let made = match current {
-        None => SigningKeys::started(keys, now),
+        None => SigningKeys::started(keys, now, notice),
         Some(current) => current.realm.keys.succeed(
             keys,
             Succession {

@@ -84,33 +84,44 @@ pub enum KeyState {
 }
 
 impl SigningKeys {
-    /// The first set of a process, in order of preference: the first signs, and the first of each algorithm
-    /// for those who ask for that.
+    /// A set of keys that everybody knows, in order of preference: the first signs, and the first of each
+    /// algorithm for those who ask for that.
     ///
     /// # Errors
     /// [`KeyError::NoKeys`], [`KeyError::BadKid`], [`KeyError::KidTwice`], and
     /// [`KeyError::Unsafe`] for a key a strict verifier would not take.
     pub fn new(keys: Vec<Arc<SigningKey>>) -> Result<Self, KeyError> {
-        Self::started(keys, ALWAYS)
+        Self::started(keys, ALWAYS, 0)
     }
 
-    /// As [`new`](Self::new), for a process that started at some time: another one may have signed with any
-    /// of the keys until then.
+    /// The first set of a process that started at some time: another one may have signed with any of the keys
+    /// until then, and nobody knows which of them were published for how long. Of several keys of an
+    /// algorithm the last one listed is taken for the one that everybody knows, because the new one stands
+    /// first and the old one behind it: it signs for `notice` seconds, and then the first.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn started(keys: Vec<Arc<SigningKey>>, at: NumericDate) -> Result<Self, KeyError> {
+    pub fn started(
+        keys: Vec<Arc<SigningKey>>,
+        at: NumericDate,
+        notice: i64,
+    ) -> Result<Self, KeyError> {
         check(&keys)?;
-        let held = keys.iter().map(|key| PublishedKey {
+        let last = |algorithm| keys.iter().rposition(|key| key.algorithm() == algorithm);
+        let known_at = |index: usize, key: &SigningKey| match last(key.algorithm()) == Some(index) {
+            true => ALWAYS,
+            false => at.plus(notice),
+        };
+        let held = keys.iter().enumerate().map(|(index, key)| PublishedKey {
             signed_before: Some(at),
-            ..PublishedKey::listed(key, ALWAYS)
+            ..PublishedKey::listed(key, known_at(index, key))
         });
         let held: Vec<_> = held.collect();
-        let turns = ways(&held).map(|(algorithm, after)| Turn {
-            algorithm,
-            before: None,
-            after,
-            at: ALWAYS,
+        let turns = ways(&held).map(|(algorithm, after)| {
+            let first = held.get(after);
+            let known_at = first.map_or(ALWAYS, |key| key.known_at);
+            let before = first.and_then(|first| last(first.algorithm));
+            Turn::new(algorithm, before, after, known_at, at)
         });
         let turns = turns.collect();
         Self::with(held, turns, &keys)
@@ -163,13 +174,7 @@ impl SigningKeys {
             let signs = self.signer(algorithm, now);
             let before = signs.and_then(|key| held.iter().position(|other| other.is_of(key)));
             let known_at = held.get(after).map_or(ALWAYS, |key| key.known_at);
-            let waits = before.is_some() && before != Some(after) && known_at > now;
-            turns.push(Turn {
-                algorithm,
-                before: before.filter(|_| waits),
-                after,
-                at: if waits { known_at } else { ALWAYS },
-            });
+            turns.push(Turn::new(algorithm, before, after, known_at, now));
         }
         let all: Vec<_> = keys.into_iter().chain(carried).collect();
         Self::with(held, turns, &all)
@@ -280,6 +285,25 @@ impl SigningKeys {
     /// What checks our own tokens.
     pub fn verifier(&self) -> KeySet {
         self.0.verifier.clone()
+    }
+}
+
+impl Turn {
+    /// `after` signs, and until it is known `before`, if that is another.
+    fn new(
+        algorithm: Option<Algorithm>,
+        before: Option<usize>,
+        after: usize,
+        known_at: NumericDate,
+        now: NumericDate,
+    ) -> Self {
+        let waits = before.is_some_and(|before| before != after) && known_at > now;
+        Self {
+            algorithm,
+            before: before.filter(|_| waits),
+            after,
+            at: if waits { known_at } else { ALWAYS },
+        }
     }
 }
 
