@@ -73,8 +73,8 @@ pub(super) fn signing_keys(
             keys,
             Succession {
                 now,
-                // What was promised with the earlier keys still holds.
-                notice: notice.max(current.realm.jwks_max_age),
+                notice,
+                max_age: current.realm.jwks_max_age,
                 longest: current.realm.longest_lifetime(),
                 in_flight: i64::try_from(current.settings.request_timeout).unwrap_or(i64::MAX),
             },

@@ -18,6 +18,7 @@ fn succession(now: i64) -> Succession {
     Succession {
         now: at(now),
         notice: 600,
+        max_age: 300,
         longest: 3600,
         in_flight: 30,
     }
@@ -190,6 +191,54 @@ fn the_one_that_signed_goes_on_and_no_other_that_is_listed() {
     }
 }
 
+/// The first key of an algorithm is as new as any other.
+#[test]
+fn a_new_algorithm_waits_like_a_new_key() {
+    let (old, new) = (ed(), key(Algorithm::ES256));
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
+    let both = || vec![Arc::clone(&old), Arc::clone(&new)];
+    let keys = keys.succeed(both(), succession(1000)).unwrap();
+    let of = |keys: &SigningKeys, now| {
+        let key = keys.signer(Some(Algorithm::ES256), at(now)).unwrap();
+        key.kid().to_owned()
+    };
+    assert_eq!(
+        (of(&keys, 1000), of(&keys, 1599)),
+        (old.kid().into(), old.kid().into())
+    );
+    assert_eq!(of(&keys, 1600), new.kid());
+    let again = keys.succeed(both(), succession(1300)).unwrap();
+    assert_eq!(
+        (of(&again, 1599), of(&again, 1600)),
+        (old.kid().into(), new.kid().into())
+    );
+}
+
+/// A document that may be kept for five minutes may be kept for five minutes, whatever is configured since.
+#[test]
+fn what_was_promised_with_an_earlier_document_outlives_reloads() {
+    let (old, new) = (ed(), ed());
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
+    let hasty = |now, max_age| Succession {
+        notice: 0,
+        max_age,
+        ..succession(now)
+    };
+    let keys = keys
+        .succeed(vec![Arc::clone(&old)], hasty(1000, 300))
+        .unwrap();
+    let keys = keys
+        .succeed(vec![Arc::clone(&old)], hasty(1001, 0))
+        .unwrap();
+    let keys = keys
+        .succeed(vec![Arc::clone(&new)], hasty(1002, 0))
+        .unwrap();
+    assert_eq!(
+        (signer(&keys, 1299), signer(&keys, 1300)),
+        (old.kid(), new.kid())
+    );
+}
+
 #[test]
 fn a_kid_is_not_given_to_another_key_while_it_is_in_use() {
     let named = || {
@@ -250,6 +299,7 @@ fn f14_no_good_token_is_ever_rejected() {
                 Succession {
                     now: at(now),
                     notice: NOTICE,
+                    max_age: CACHE,
                     longest: LIFE,
                     in_flight: IN_FLIGHT,
                 },
