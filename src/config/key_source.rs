@@ -1,5 +1,6 @@
 //! Where an issuer's or a client's keys are: in a file, in place, at a URL, or where metadata says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ impl Reader<'_> {
         owner: Arc<str>,
         issuer: Option<Option<&Issuer>>,
     ) -> Option<KeySource> {
-        let algorithms = self.algorithms(section);
+        let (algorithms, algorithms_at) = self.algorithms(section);
         let fetch = section.section("fetch", self.problems);
         let mut found: Vec<(&str, Node)> = Vec::new();
         let offered = |name: &&str| *name != "discovery" || issuer.is_some();
@@ -38,7 +39,17 @@ impl Reader<'_> {
             self.report("E1005", message, &node.span);
             return None;
         }
-        let (name, node) = found.into_iter().next()?;
+        let Some((name, node)) = found.into_iter().next() else {
+            for (key, at) in [("fetch", fetch_at), ("algorithms", algorithms_at)] {
+                if let Some(at) = at {
+                    let message = format!("`{key}` says something of keys, and there are none");
+                    let problem = Diagnostic::error("E1006", message).at(&at);
+                    let help = "say where they are, for example `jwks_uri: URL`, or leave it out";
+                    self.problems.push(problem.help(help));
+                }
+            }
+            return None;
+        };
         let location = match name {
             "discovery" => self.discovery(&node, issuer??)?,
             "jwks_uri" => Location::Jwks(self.endpoint(&node)?),
@@ -59,15 +70,25 @@ impl Reader<'_> {
         Some(KeySource::Remote(remote))
     }
 
-    fn algorithms(&mut self, section: &mut Section) -> Vec<Algorithm> {
-        let nodes = section
-            .take("algorithms")
-            .map(Node::list)
-            .unwrap_or_default();
-        nodes
+    /// `algorithms: [ES256]`, sorted, and where it stands. None at all would mean all, so a list that is empty is
+    /// refused.
+    fn algorithms(&mut self, section: &mut Section) -> (Vec<Algorithm>, Option<Span>) {
+        let Some(node) = section.take("algorithms") else {
+            return (Vec::new(), None);
+        };
+        let at = node.span.clone();
+        let nodes = node.list();
+        if nodes.is_empty() {
+            let message = "`algorithms` is empty: no key could be used";
+            let problem = Diagnostic::error("E1005", message).at(&at);
+            let help = "name some, or leave it out for all that there are";
+            self.problems.push(problem.help(help));
+        }
+        let found: BTreeSet<Algorithm> = nodes
             .iter()
             .filter_map(|node| node.parse(self.problems))
-            .collect()
+            .collect();
+        (found.into_iter().collect(), Some(at))
     }
 
     /// `fetch: { refresh: 10m, max_stale: 1d, timeout: 3s, miss_interval: 5s }`.

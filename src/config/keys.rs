@@ -89,6 +89,7 @@ pub(super) fn signing_keys(
         Err(error) => {
             let problem = Diagnostic::error("E1011", error.to_string()).at(&span);
             problems.push(match error {
+                KeyError::AlgChanged => problem.help("give it a `kid` of its own"),
                 KeyError::KidInUse => problem.help("give the new key another `kid`, or none"),
                 _ => problem,
             });

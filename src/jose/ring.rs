@@ -136,7 +136,7 @@ impl SigningKeys {
     /// it signed may be out.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`KeyError::KidInUse`].
+    /// As [`new`](Self::new), [`KeyError::KidInUse`] and [`KeyError::AlgChanged`].
     pub fn succeed(
         &self,
         keys: Vec<Arc<SigningKey>>,
@@ -166,8 +166,11 @@ impl SigningKeys {
             if kept_until < now {
                 continue;
             }
-            if held.iter().any(|key| key.kid == earlier.kid) {
-                return Err(KeyError::KidInUse);
+            if let Some(key) = held.iter().find(|key| key.kid == earlier.kid) {
+                return Err(match key.is_but_for_algorithm(earlier) {
+                    true => KeyError::AlgChanged,
+                    false => KeyError::KidInUse,
+                });
             }
             carried.extend(earlier.private.clone());
             held.push(PublishedKey {
@@ -362,6 +365,16 @@ impl PublishedKey {
     /// Whether it is the same key, under the same name and for the same algorithm.
     fn is(&self, other: &Self) -> bool {
         self.jwk == other.jwk
+    }
+
+    /// Whether it is the same key for another algorithm.
+    fn is_but_for_algorithm(&self, other: &Self) -> bool {
+        let bare = |key: &Self| {
+            let mut jwk = key.jwk.clone();
+            jwk.as_object_mut().map(|members| members.remove("alg"));
+            jwk
+        };
+        self.algorithm != other.algorithm && bare(self) == bare(other)
     }
 
     fn is_of(&self, key: &SigningKey) -> bool {

@@ -247,6 +247,9 @@ pub enum KeyError {
     /// A key that is published, or was until lately, has the `kid` already.
     #[error("the `kid` is in use for another key or algorithm, whose tokens may still be out")]
     KidInUse,
+    /// A key that is published has this `kid`, and is the same but for its algorithm.
+    #[error("a key is in use for one algorithm, and would be for another under the same `kid`")]
+    AlgChanged,
     /// The library failed to sign.
     #[error("the signature could not be made")]
     Sign,

@@ -308,6 +308,18 @@ async fn a_kid_in_use_is_not_given_to_another_key() {
         status.contains("give the new key another `kid`"),
         "{status}"
     );
+    // The same key for another algorithm has a `kid` already, and not by anybody's choice.
+    let rsa = SigningKey::generate_pem(Algorithm::RS256).unwrap();
+    fs::write(world.dir().join("rsa.pem"), &*rsa).unwrap();
+    assert_eq!(world.list("{ file: rsa.pem }", ""), "applied");
+    world.at(10 + 2 * NOTICE);
+    assert_eq!(world.list("{ file: rsa.pem, alg: PS256 }", ""), "rejected");
+    let status = world.gateway.admin("/status").await.body;
+    assert!(status.contains("give it a `kid` of its own"), "{status}");
+    assert_eq!(
+        world.list("{ file: rsa.pem, alg: PS256, kid: other }", ""),
+        "applied"
+    );
 }
 
 /// F14 over HTTP: a file is rotated every other minute; a verifier that keeps what it fetched as long as it is
