@@ -1,5 +1,7 @@
 //! `outbound:`: whom our own requests trust, and where they may go.
 
+use ipnet::IpNet;
+
 use super::Sources;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::net::{Net, Outbound};
@@ -62,7 +64,18 @@ fn outbound(root: &mut Section, sources: &mut Sources, problems: &mut Diagnostic
             continue;
         };
         match prefix(&text) {
-            Ok(prefix) => outbound.allow.push(prefix),
+            Ok(prefix) => {
+                let least = match prefix {
+                    IpNet::V4(_) => 8,
+                    IpNet::V6(_) => 16,
+                };
+                if prefix.prefix_len() < least {
+                    let message = format!("`{text}` is so wide that hardly any address is refused");
+                    let problem = Diagnostic::warning("E1009", message).at(&node.span);
+                    problems.push(problem.help("list the networks that are meant"));
+                }
+                outbound.allow.push(prefix);
+            }
             Err(error) => {
                 let problem = Diagnostic::error("E1006", format!("`{text}` {error}"));
                 problems.push(problem.at(&node.span).help(error.help()));

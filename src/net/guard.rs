@@ -19,11 +19,10 @@ use tower_service::Service;
 pub(super) const LOCALHOST: &str = "localhost";
 
 /// Where clouds keep their credentials, outside the link-local block.
-const METADATA: [IpAddr; 6] = [
+const METADATA: [IpAddr; 5] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
 ];
@@ -38,13 +37,13 @@ pub(super) fn refused(address: IpAddr, allow: &[IpNet]) -> bool {
             }
     };
     let inner = match address {
-        IpAddr::V6(v6) => embedded(v6).map(IpAddr::V4),
-        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => embedded(v6).map(|inner| inner.map(IpAddr::V4)),
+        IpAddr::V4(_) => [None; 2],
     };
+    let inner = || inner.into_iter().flatten();
     let allowed = |address: IpAddr| allow.iter().any(|prefix| prefix.contains(&address));
-    (special(address) || inner.is_some_and(special))
-        && !allowed(address)
-        && !inner.is_some_and(allowed)
+    let bad_inside = inner().any(|inner| special(inner) && !allowed(inner));
+    !allowed(address) && (bad_inside || (special(address) && !inner().any(allowed)))
 }
 
 fn special_v4(v4: Ipv4Addr) -> bool {
@@ -54,19 +53,37 @@ fn special_v4(v4: Ipv4Addr) -> bool {
 }
 
 fn special_v6(v6: Ipv6Addr) -> bool {
-    v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
+    let block = match v6.segments() {
+        // Of AWS, whose services for instances are all in it.
+        [0xfd00, 0xec2, ..] => true,
+        // Local translation (RFC 8215): where in an address the IPv4 one stands is the network's own affair.
+        [0x64, 0xff9b, 1, ..] => true,
+        // Site-local, which some systems still route on the link (RFC 3879).
+        [first, ..] => first & 0xffc0 == 0xfec0,
+    };
+    block
+        || v6.is_loopback()
+        || v6.is_unspecified()
+        || v6.is_multicast()
+        || v6.is_unicast_link_local()
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped and compatible ones (RFC 4291 §2.5.5), those of
-/// translators (RFC 6052, RFC 8215, RFC 7915) and 6to4 (RFC 3056).
-fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 addresses that an IPv6 one stands for: mapped and compatible ones (RFC 4291 §2.5.5), those of
+/// translators (RFC 6052, RFC 8215, RFC 7915), 6to4 (RFC 3056), ISATAP (RFC 5214 §6.1), and Teredo, which has
+/// that of its server and, inverted, its own (RFC 4380 §4).
+fn embedded(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match v6.segments() {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
-            Some(v4(high, low))
+            [Some(v4(high, low)), None]
         }
-        [0x64, 0xff9b, 0 | 1, .., high, low] | [0x2002, high, low, ..] => Some(v4(high, low)),
-        _ => None,
+        [0x64, 0xff9b, 0, .., high, low]
+        | [0x2002, high, low, ..]
+        | [.., 0 | 0x200, 0x5efe, high, low] => [Some(v4(high, low)), None],
+        [0x2001, 0, high, low, .., own_high, own_low] => {
+            [Some(v4(high, low)), Some(v4(!own_high, !own_low))]
+        }
+        _ => [None; 2],
     }
 }
 
@@ -148,6 +165,17 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:ec2:1::1",
+            "fec0::1",
+            "feff::1",
+            "64:ff9b:1:7f00:0:100::",
+            "64:ff9b:1::10.0.0.1",
+            "2001:0:7f00:1::f5ff:fffe",
+            "2001:0:a00:1:0:0:8080:8080",
+            "2001:0:a00:1:0:0:5601:5601",
+            "2001:db8::5efe:127.0.0.1",
+            "fd12::200:5efe:169.254.169.254",
             "fd20:ce::254",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
@@ -169,6 +197,10 @@ mod tests {
             "1.1.1.1",
             "2606:4700::1111",
             "fc00::1",
+            "fd00:ec3::1",
+            "2001:db8::5efe:10.0.0.1",
+            "2001:0:a00:1:0:0:f5ff:fffe",
+            "2001:1::7f00:1",
             "fd12:3456::1",
             "::ffff:10.0.0.1",
             "64:ff9b::1.1.1.1",
