@@ -80,7 +80,7 @@ async fn route(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<
                 request
                     .uri()
                     .query()
-                    .is_some_and(|query| query.contains("verbose")),
+                    .is_some_and(|query| query.split('&').any(is_verbose)),
             )
             .await
         }
@@ -91,6 +91,11 @@ async fn route(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<
             "here are /metrics, /livez, /readyz and /status\n".to_owned(),
         ),
     }
+}
+
+/// `verbose`, with any value or none.
+fn is_verbose(parameter: &str) -> bool {
+    parameter.split('=').next() == Some("verbose")
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
