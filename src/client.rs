@@ -233,6 +233,17 @@ impl ClientError {
     }
 }
 
+impl Client {
+    fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.credentials
+            .values()
+            .filter_map(|credential| match credential {
+                Credential::Assertions(assertions) => assertions.keys.remote(),
+                Credential::Secrets(_) | Credential::Public => None,
+            })
+    }
+}
+
 impl ClientSet {
     /// The clients of a realm, and where what they use up is remembered. That names are unique was checked
     /// by whoever read the configuration.
@@ -293,13 +304,12 @@ impl ClientSet {
 
     /// Where the keys that are in use come from, for whoever keeps them.
     pub fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
-        let credentials = self
-            .enabled()
-            .flat_map(|client| client.credentials.values());
-        credentials.filter_map(|credential| match credential {
-            Credential::Assertions(assertions) => assertions.keys.remote(),
-            Credential::Secrets(_) | Credential::Public => None,
-        })
+        self.enabled().flat_map(Client::remotes)
+    }
+
+    /// The same with those of disabled clients.
+    pub fn known_remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.clients.values().flat_map(Client::remotes)
     }
 
     /// How long after a start the last of its clients' assertions may be refused for having been made

@@ -81,6 +81,18 @@ impl Realm {
         let (issuers, clients) = (self.issuers.remotes(), self.clients.remotes());
         issuers.chain(clients).cloned().collect()
     }
+
+    /// Those that are in use, and those of disabled issuers and clients: what was fetched once is at hand when
+    /// they are enabled again.
+    #[must_use]
+    pub fn known_remotes(&self) -> Vec<Arc<Remote>> {
+        let issuers = self.issuers.iter();
+        let issuers = issuers.filter_map(|issuer| issuer.keys.as_ref()?.remote());
+        issuers
+            .chain(self.clients.known_remotes())
+            .cloned()
+            .collect()
+    }
 }
 
 /// A key that was made at the start, and the configuration that it was made for.

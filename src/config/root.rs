@@ -99,7 +99,7 @@ fn realm(
     });
     let known: Vec<_> = current
         .iter()
-        .flat_map(|current| current.realm.remotes())
+        .flat_map(|current| current.realm.known_remotes())
         .collect();
     let mut reader = Reader {
         sources,

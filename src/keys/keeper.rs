@@ -19,6 +19,7 @@ pub async fn keep(live: impl Fn() -> Vec<Arc<Remote>> + Send) {
             gone.forget(now.iter().any(|kept| kept.settings().owner == *owner));
         }
         for remote in &now {
+            remote.remember();
             remote.refresh_if_due();
             remote.measure();
         }

@@ -10,13 +10,19 @@ use super::jittered;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest where nobody can be let in meanwhile.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(5);
 
-/// How long to wait after so many failures in a row.
-pub(super) fn wait(failures: u32) -> Duration {
+/// How long to wait after so many failures in a row, where what is here is usable and where not.
+pub(super) fn wait(failures: u32, usable: bool) -> Duration {
     let doubled = 1u32
         .checked_shl(failures.saturating_sub(1))
         .unwrap_or(u32::MAX);
-    jittered(FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT), 0.5)
+    let longest = match usable {
+        true => LONGEST_WAIT,
+        false => LONGEST_OUTAGE,
+    };
+    jittered(FIRST_WAIT.saturating_mul(doubled).min(longest), 0.5)
 }
 
 /// How many extra fetches unknown `kid`s may cause: a few at once, so that a rotation lands at once, then
@@ -65,9 +71,20 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn waits_double_up_to_a_minute() {
-        for (failures, longest) in [(1, 1), (2, 2), (3, 4), (7, 60), (40, 60), (u32::MAX, 60)] {
-            let wait = wait(failures);
+    fn waits_double_up_to_a_minute_or_five_seconds() {
+        for (failures, usable, longest) in [
+            (1, true, 1),
+            (2, true, 2),
+            (3, true, 4),
+            (7, true, 60),
+            (40, true, 60),
+            (u32::MAX, true, 60),
+            (1, false, 1),
+            (3, false, 4),
+            (7, false, 5),
+            (u32::MAX, false, 5),
+        ] {
+            let wait = wait(failures, usable);
             assert!(
                 wait >= SECOND * longest / 2 && wait <= SECOND * longest,
                 "{failures}: {wait:?}"

@@ -10,14 +10,17 @@ use super::document::{Document, Fetched, fetch};
 use super::pace::{Budget, wait};
 use super::{FetchError, KeysError, Location, jittered};
 use crate::clock::Clock;
-use crate::jose::{Algorithm, Header, KeySet};
+use crate::jose::{Algorithm, Header, KeySet, SkippedKey};
 use crate::metrics::Metrics;
-use crate::net::{Limits, Net};
+use crate::net::{Limits, Net, NetError};
 use crate::services::Services;
 use crate::swap::Swap;
 
 /// The largest document: a thousand RSA keys would fit.
 const MAX_BODY: usize = 512 * 1024;
+/// How many of the keys that are not used a log line names, and how much of each name it has.
+const NAMED: usize = 3;
+const SHORT: usize = 32;
 /// However short its owner says that a set is good for, it is good for this long.
 const LEAST_FRESH: Duration = Duration::from_secs(60);
 
@@ -80,6 +83,9 @@ struct State {
     failures: u32,
     last_error: Option<FetchError>,
     budget: Budget,
+    /// What is held came another way out, by other roots or to other addresses, and this one has brought
+    /// nothing yet.
+    on_trial: bool,
 }
 
 /// How it stands with somebody's keys, for people and probes.
@@ -117,6 +123,7 @@ impl Remote {
             failures: 0,
             last_error: None,
             budget: Budget::new(settings.times.miss_interval),
+            on_trial: false,
         };
         Self {
             settings,
@@ -130,8 +137,9 @@ impl Remote {
     }
 
     /// The one among `known` with these settings and the same way out, or a new one. What was fetched from
-    /// the same place, to be kept otherwise from now on, is at hand until it has been fetched anew: a change
-    /// of a time must not be an outage.
+    /// the same place, to be kept otherwise or fetched another way from now on, is at hand until it has been
+    /// fetched anew, which is due at once: a change of a time or of a root must not be an outage. But where it
+    /// turns out that the new way does not lead there, what was brought the old way goes.
     pub fn kept<'a>(
         settings: Settings,
         services: &Services,
@@ -141,12 +149,13 @@ impl Remote {
             remote.settings.owner == settings.owner
                 && remote.settings.location == settings.location
                 && remote.settings.algorithms == settings.algorithms
-                && remote.net.outbound() == services.net.outbound()
         };
+        let same_way = |remote: &Self| remote.net.outbound() == services.net.outbound();
         match known.into_iter().find(same_keys) {
-            Some(remote) if remote.settings == settings => Arc::clone(remote),
+            Some(remote) if remote.settings == settings && same_way(remote) => Arc::clone(remote),
             Some(remote) => {
                 let new = Self::new(settings, services);
+                new.state().on_trial = !same_way(remote) || remote.state().on_trial;
                 new.held.store(remote.held.load());
                 Arc::new(new)
             }
@@ -294,11 +303,9 @@ impl Remote {
             return self.failed(now, FetchError::Unfinished);
         };
         let known = before.map(|held| &held.document.skipped);
-        if known != Some(&document.skipped) {
-            for key in &document.skipped {
-                let (kid, reason) = (key.kid.as_deref().unwrap_or(""), key.reason);
-                tracing::warn!(owner, index = key.index, kid, reason, "a key is not used");
-            }
+        if known != Some(&document.skipped) && !document.skipped.is_empty() {
+            let (count, first) = (document.skipped.len(), named(&document.skipped));
+            tracing::warn!(owner, count, first, "keys are not used");
         }
         let fresh = document.max_age.unwrap_or(self.settings.times.refresh);
         let fresh = fresh.max(LEAST_FRESH).min(self.settings.times.refresh);
@@ -312,6 +319,7 @@ impl Remote {
         }
         state.failures = 0;
         state.last_error = None;
+        state.on_trial = false;
         state.answered = answers.unwrap_or(state.answered);
         state.due = now + jittered(fresh, 0.75);
         drop(state);
@@ -320,11 +328,25 @@ impl Remote {
 
     fn failed(&self, now: Duration, error: FetchError) {
         let mut state = self.state();
+        let misled = matches!(
+            error,
+            FetchError::Net(NetError::Tls(_) | NetError::Forbidden)
+        );
+        if state.on_trial && misled {
+            self.held.store(Arc::new(None));
+        }
+        let usable = self.usable().is_some();
         state.failures = state.failures.saturating_add(1);
-        state.due = now + wait(state.failures);
-        if state.failures == 1 {
+        state.due = now + wait(state.failures, usable);
+        let known = state.last_error.as_ref().map(FetchError::reason);
+        if known != Some(error.reason()) {
             let (owner, from) = (&*self.settings.owner, self.settings.location.to_string());
-            tracing::warn!(owner, from, %error, "the keys cannot be fetched; what is here is used");
+            let meanwhile = match (usable, self.held.load().is_some()) {
+                (true, _) => "what is here is used",
+                (false, true) => "what is here is too old to be used",
+                (false, false) => "there are none yet",
+            };
+            tracing::warn!(owner, from, %error, "the keys cannot be fetched; {meanwhile}");
         }
         state.last_error = Some(error);
         drop(state);
@@ -369,6 +391,11 @@ impl Remote {
             .jwks_state(&self.settings.owner, keys, report.skipped, age);
     }
 
+    /// Somebody uses these keys, perhaps again.
+    pub(super) fn remember(&self) {
+        self.forgotten.store(false, Ordering::SeqCst);
+    }
+
     /// Nobody uses these keys any more. The gauges go too, unless they are `another`'s now.
     pub(super) fn forget(&self, another: bool) {
         self.forgotten.store(true, Ordering::SeqCst);
@@ -380,6 +407,22 @@ impl Remote {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first few of the keys that are not used, by name or place, and why.
+fn named(skipped: &[SkippedKey]) -> String {
+    let named = skipped.iter().take(NAMED).map(|key| {
+        let kid = key
+            .kid
+            .as_ref()
+            .map(|kid| match kid.char_indices().nth(SHORT) {
+                Some((end, _)) => format!("{}…", kid.get(..end).unwrap_or_default()),
+                None => kid.clone(),
+            });
+        let name = kid.unwrap_or_else(|| format!("#{}", key.index));
+        format!("{name} ({})", key.reason)
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Waits until a fetch has ended, however it ended.
@@ -414,5 +457,109 @@ impl std::fmt::Debug for Remote {
             .field("settings", &self.settings)
             .field("report", &self.report())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::oauth::NumericDate;
+
+    /// Where a test's log lines go.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// One line for each kind of failure, not for each failure; it says what that means for tokens.
+    #[test]
+    fn a_failure_is_logged_when_its_kind_changes() {
+        let clock = Clock::fixed(NumericDate(1_000_000));
+        let services = Services::new(clock.clone()).unwrap();
+        let minute = Duration::from_secs(60);
+        let settings = Settings {
+            owner: Arc::from("idp"),
+            location: Location::Jwks("https://idp.example.com/jwks".parse().unwrap()),
+            algorithms: Vec::new(),
+            times: Times {
+                refresh: minute,
+                max_stale: minute,
+                timeout: minute,
+                miss_interval: minute,
+            },
+        };
+        let remote = Remote::new(settings, &services);
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let said = || {
+            let bytes = std::mem::take(&mut *lines.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap()
+        };
+        tracing::subscriber::with_default(log, || {
+            let fail = |status| remote.land(Err(FetchError::Status(status)), None);
+            fail(500);
+            assert!(said().contains("there are none yet"));
+            fail(502);
+            assert_eq!(said(), "");
+            remote.land(Err(NetError::Timeout.into()), None);
+            assert_eq!(said().lines().count(), 1);
+
+            let key = crate::jose::SigningKey::generate(Algorithm::ES256).unwrap();
+            let mut keys = vec![key.public_jwk()];
+            keys.extend((0..40).map(|n| serde_json::json!({ "kty": "oct", "kid": n.to_string() })));
+            let set = serde_json::json!({ "keys": keys });
+            let (keys, skipped) = KeySet::from_jwks_value(&set, &[]).unwrap();
+            let document = Document {
+                keys,
+                skipped,
+                from: "https://idp.example.com/jwks".parse().unwrap(),
+                etag: None,
+                max_age: None,
+            };
+            remote.land(Ok(Fetched::New(document.clone())), None);
+            let lines = said();
+            assert_eq!(lines.matches("keys are not used").count(), 1, "{lines}");
+            assert!(lines.contains("count=40"), "{lines}");
+            remote.land(Ok(Fetched::New(document)), None);
+            assert_eq!(said(), "");
+
+            fail(500);
+            assert!(said().contains("what is here is used"));
+            clock.set(NumericDate(1_000_000 + 61));
+            fail(302);
+            assert!(said().contains("too old to be used"));
+        });
+    }
+
+    #[test]
+    fn a_log_line_names_a_few_keys_and_no_more() {
+        let key = |index, kid: Option<&str>| SkippedKey {
+            index,
+            kid: kid.map(str::to_owned),
+            reason: "symmetric",
+        };
+        let long = "é".repeat(200);
+        let mut keys = vec![key(0, Some("a")), key(1, None), key(2, Some(&long))];
+        keys.extend((3..500).map(|index| key(index, Some("more"))));
+        let shortened = "é".repeat(SHORT);
+        assert_eq!(
+            named(&keys),
+            format!("a (symmetric), #1 (symmetric), {shortened}… (symmetric)")
+        );
+        assert_eq!(named(&[]), "");
     }
 }

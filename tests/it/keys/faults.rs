@@ -150,6 +150,17 @@ async fn f30_without_any_keys_it_starts_and_is_not_ready_and_lets_nobody_in() {
             && ready.body.ends_with("not ready\n"),
         "{ready:?}"
     );
+    for (query, verbose) in [
+        ("verbose", true),
+        ("verbose=1", true),
+        ("a=b&verbose=", true),
+        ("verbosely", false),
+        ("not=verbose", false),
+        ("nonverbose=1", false),
+    ] {
+        let ready = world.gateway.admin(&format!("/readyz?{query}")).await;
+        assert_eq!(ready.body.contains("issuer idp"), verbose, "{query}");
+    }
     let answer = world
         .bad("cold", &world.token(), 503, "keys_unavailable")
         .await;

@@ -143,6 +143,37 @@ async fn a_reload_keeps_the_keys_of_what_has_not_changed() {
     panic!("the gauge is still there");
 }
 
+/// Whom we trust and where we may go is no reason to forget keys, and neither is the order of a list: what is
+/// here serves until the new way has been tried, through any fault but those of the way itself.
+#[tokio::test]
+async fn a_change_of_the_way_out_is_no_outage() {
+    let issuers = FETCHED.replace("fetch:", "algorithms: [RS256, ES256], fetch:");
+    let world = World::cold(&issuers, Page::json).await;
+    world.until_ready().await;
+    let dir = world.gateway.dir.path();
+    let running = &world.gateway.running.gateway;
+    world
+        .site
+        .says(|_, _| Page::http("500 Internal Server Error", "", ""));
+    let yaml = fs::read_to_string(dir.join("cambist.yaml")).unwrap();
+    let sorted = yaml.replace("[RS256, ES256]", "[ES256, RS256]");
+    fs::write(dir.join("cambist.yaml"), &sorted).unwrap();
+    assert_eq!(reload(running, dir).name(), "applied");
+    world.good("another order").await;
+    assert_eq!(world.fetches(), 1);
+
+    let elsewhere = format!("outbound: {{ allow_addresses: [169.254.1.0/24] }}\n{sorted}");
+    fs::write(dir.join("cambist.yaml"), &elsewhere).unwrap();
+    assert_eq!(reload(running, dir).name(), "applied");
+    world.result("status", 1).await;
+    world.good("another way out").await;
+    let keys = world.idp.jwks();
+    world.site.says(move |_, _| Page::json(&keys));
+    world.pass(61);
+    world.result("fetched", 2).await;
+    world.good("fetched that way").await;
+}
+
 /// `enabled: false`: nothing is fetched, and its tokens are those of a stranger.
 #[tokio::test]
 async fn a9_a_disabled_issuer_is_refused_and_not_asked() {
@@ -167,4 +198,23 @@ async fn a9_a_disabled_issuer_is_refused_and_not_asked() {
     world
         .bad("disabled again", &world.token(), 400, "issuer_disabled")
         .await;
+    // What was fetched is at hand when it comes back, and nothing was fetched meanwhile.
+    let fetches = world.fetches();
+    world.site.says(|_, _| Page::Hang);
+    world.pass(3600);
+    world.gateway.admin("/readyz").await;
+    assert_eq!(world.fetches(), fetches);
+    let yaml = fs::read_to_string(dir.join("cambist.yaml")).unwrap();
+    let enabled = yaml.replace("enabled: false", "enabled: true");
+    fs::write(dir.join("cambist.yaml"), enabled).unwrap();
+    reload(&world.gateway.running.gateway, dir);
+    world.good("enabled while nobody answers").await;
+    for _ in 0..super::PATIENCE {
+        let metrics = world.gateway.admin("/metrics").await.body;
+        if metrics.contains("cambist_jwks_keys{issuer=\"idp\",state=\"usable\"} 1\n") {
+            return;
+        }
+        tokio::time::sleep(super::PAUSE).await;
+    }
+    panic!("the gauge did not come back");
 }

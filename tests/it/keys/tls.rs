@@ -88,6 +88,13 @@ async fn a_private_root_is_trusted_where_it_is_configured_and_nowhere_else() {
     fs::write(dir.join("corp.pem"), "none").unwrap();
     assert_eq!(reload(gateway, dir).name(), "rejected");
     world.good("what runs keeps running").await;
+    // What came by a root that is not trusted any more goes as soon as that shows.
+    fs::write(dir.join("cambist.yaml"), &secure).unwrap();
+    assert_eq!(reload(gateway, dir).name(), "applied");
+    world.result("tls", 2).await;
+    world
+        .bad("the root is gone", &world.token(), 503, "keys_unavailable")
+        .await;
 }
 
 /// A certificate for another name is no certificate, whoever signed it.
