@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::{Algorithm, Header, JsonError, JwsError, PublicKey, json, key};
 
+/// The most keys of a set that are read.
+const MAX_KEYS: usize = 1000;
+
 /// The usable public keys of one issuer, each bound to one algorithm. Never empty; a clone shares
 /// the keys.
 #[derive(Clone, Debug)]
@@ -24,8 +27,9 @@ pub struct SkippedKey {
     pub index: usize,
     /// Its `kid`, when that is a string of proper length.
     pub kid: Option<String>,
-    /// The code of the reason: one of [`PublicKey::from_jwk`], or `kid_ambiguous` when another key
-    /// has the same `kid` (or none as well) and the same algorithm.
+    /// The code of the reason: one of [`PublicKey::from_jwk`], `kid_ambiguous` when another key
+    /// has the same `kid` (or none as well) and the same algorithm, or `too_many` when it comes after the
+    /// thousandth.
     pub reason: &'static str,
 }
 
@@ -77,7 +81,11 @@ impl KeySet {
         let mut usable = Vec::new();
         let mut skipped = Vec::new();
         for (index, jwk) in jwks.iter().enumerate() {
-            match PublicKey::from_jwk(jwk, allowed) {
+            let key = match index < MAX_KEYS {
+                true => PublicKey::from_jwk(jwk, allowed),
+                false => Err("too_many"),
+            };
+            match key {
                 Ok(key) => usable.push((index, key)),
                 Err(reason) => skipped.push(SkippedKey {
                     index,
@@ -228,6 +236,24 @@ mod tests {
                 (2, Some("mac"), "symmetric"),
             ]
         );
+    }
+
+    #[test]
+    fn a_set_is_read_up_to_the_thousandth_key() {
+        let mut keys = vec![json!({}); MAX_KEYS - 1];
+        keys.extend([
+            jwk(Algorithm::ES256, Some("last")),
+            jwk(Algorithm::ES256, Some("beyond")),
+        ]);
+        let (set, skipped) = set(&keys);
+        let found = select(&set, Algorithm::ES256, Some("last"));
+        assert_eq!(found, Ok("Some(\"last\") ES256".into()));
+        let last = skipped.last().unwrap();
+        assert_eq!(
+            (last.kid.as_deref(), last.reason),
+            (Some("beyond"), "too_many")
+        );
+        assert_eq!(skipped.len(), MAX_KEYS);
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub enum FetchError {
     #[error("the answer has the status {0}")]
     Status(u16),
     /// The answer does not say that it is JSON.
-    #[error("the answer is not JSON by its content type")]
-    ContentType,
+    #[error("the answer is not JSON by its content type: {0}")]
+    ContentType(String),
     /// The document is no usable key set.
     #[error(transparent)]
     Jwks(#[from] JwksError),
@@ -75,7 +75,7 @@ impl FetchError {
             Self::Net(error) => error.reason(),
             Self::Status(300..=399) => "redirect",
             Self::Status(_) => "status",
-            Self::ContentType => "content_type",
+            Self::ContentType(_) => "content_type",
             Self::Jwks(JwksError::NoUsableKey(_)) => "no_usable_key",
             Self::Jwks(_) => "not_a_key_set",
             Self::Metadata => "metadata_invalid",
@@ -187,7 +187,10 @@ fn json(answer: &Answer) -> Result<&[u8], FetchError> {
     let kind = kind.to_ascii_lowercase();
     match kind == "application/json" || kind.ends_with("+json") {
         true => Ok(&answer.body),
-        false => Err(FetchError::ContentType),
+        false => Err(FetchError::ContentType(match &answer.content_type {
+            Some(_) => format!("it is `{}`", kind.chars().take(64).collect::<String>()),
+            None => "it has none".to_owned(),
+        })),
     }
 }
 
@@ -234,9 +237,18 @@ mod tests {
         ] {
             assert!(json(&answer(Some(good), None)).is_ok(), "{good}");
         }
-        for bad in [None, Some(""), Some("text/html"), Some("application/jsonp")] {
+        let long = "x".repeat(500);
+        let shortened = format!("it is `{}`", "x".repeat(64));
+        for (bad, says) in [
+            (None, "it has none"),
+            (Some(""), "it is ``"),
+            (Some("Text/HTML; charset=utf-8"), "it is `text/html`"),
+            (Some("application/jsonp"), "it is `application/jsonp`"),
+            (Some(&*long), &*shortened),
+        ] {
             let answer = answer(bad, None);
-            assert_eq!(json(&answer), Err(FetchError::ContentType), "{bad:?}");
+            let error = FetchError::ContentType(says.to_owned());
+            assert_eq!(json(&answer), Err(error), "{bad:?}");
         }
     }
 
