@@ -187,6 +187,7 @@ fn issuer(
         claims: claims.iter().map(declaration).collect(),
         may_act_namespace: BTreeSet::new(),
         tenancy: Vec::new(),
+        tenants: BTreeMap::new(),
     }
 }
 
