@@ -173,7 +173,7 @@ pub enum ClientError {
     /// Its assertion is good, but cannot be used up.
     #[error("the client assertion cannot be used: {0}")]
     Unavailable(Refusal),
-    /// The credentials are right, and the client is disabled.
+    /// The client that is named is disabled, whoever named it: what was shown was not looked at.
     #[error("the client is disabled")]
     Disabled,
     /// `client_id` names another client than the credentials.
@@ -345,20 +345,27 @@ impl ClientSet {
         now: NumericDate,
     ) -> Result<Verified<ClientFacts>, ClientError> {
         let (method, presented) = only_one(request)?;
-        let credential = self
+        let registered = self
             .named(&presented.client_id)
             .and_then(|client| Some((client, client.credentials.get(method.name)?)));
-        let used = (method.verify)(Attempt {
+        // A disabled client is nobody: what it is registered with is not looked at, nor fetched.
+        let credential = registered.filter(|(client, _)| client.enabled);
+        let verified = (method.verify)(Attempt {
             credential,
             proof: presented.proof,
             nobody: &self.nobody,
             now,
         })
-        .await?;
+        .await;
+        let used = match verified {
+            Err(ClientError::Failed | ClientError::Missing)
+                if registered.is_some() && credential.is_none() =>
+            {
+                return Err(ClientError::Disabled);
+            }
+            verified => verified?,
+        };
         let (client, _) = credential.ok_or(ClientError::Failed)?;
-        if !client.enabled {
-            return Err(ClientError::Disabled);
-        }
         if request
             .form
             .value("client_id")

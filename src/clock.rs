@@ -8,7 +8,14 @@ use crate::oauth::NumericDate;
 
 /// Where the time comes from.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock(Option<Arc<Fixed>>);
+
+/// A clock that stands still has two hands: what time it is, and how much has passed. Seconds both.
+#[derive(Debug)]
+struct Fixed {
+    wall: AtomicI64,
+    elapsed: AtomicI64,
+}
 
 impl Clock {
     /// The machine's clock.
@@ -20,13 +27,25 @@ impl Clock {
     /// A clock that stands still until it is [set](Self::set).
     #[must_use]
     pub fn fixed(at: NumericDate) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(at.0))))
+        Self(Some(Arc::new(Fixed {
+            wall: AtomicI64::new(at.0),
+            elapsed: AtomicI64::new(at.0),
+        })))
     }
 
-    /// Sets a fixed clock; the machine's clock is not ours to set.
+    /// Lets time pass on a fixed clock until it is so late; the machine's clock is not ours to set.
     pub fn set(&self, at: NumericDate) {
         if let Some(fixed) = &self.0 {
-            fixed.store(at.0, Ordering::SeqCst);
+            let before = fixed.wall.swap(at.0, Ordering::SeqCst);
+            let passed = at.0.saturating_sub(before);
+            fixed.elapsed.fetch_add(passed, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a fixed clock as a machine's clock is set: no time passes.
+    pub fn step(&self, at: NumericDate) {
+        if let Some(fixed) = &self.0 {
+            fixed.wall.store(at.0, Ordering::SeqCst);
         }
     }
 
@@ -35,7 +54,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> NumericDate {
         match &self.0 {
-            Some(fixed) => NumericDate(fixed.load(Ordering::SeqCst)),
+            Some(fixed) => NumericDate(fixed.wall.load(Ordering::SeqCst)),
             None => NumericDate(i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)),
         }
     }
@@ -47,7 +66,8 @@ impl Clock {
         static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
         match &self.0 {
             Some(fixed) => {
-                Duration::from_secs(u64::try_from(fixed.load(Ordering::SeqCst)).unwrap_or(0))
+                let seconds = fixed.elapsed.load(Ordering::SeqCst);
+                Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
             }
             None => BEGINNING.elapsed(),
         }
@@ -57,7 +77,7 @@ impl Clock {
     #[must_use]
     pub fn timestamp(&self) -> String {
         let milliseconds = match &self.0 {
-            Some(fixed) => fixed.load(Ordering::SeqCst).saturating_mul(1000),
+            Some(_) => self.now().0.saturating_mul(1000),
             None => i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX),
         };
         jiff::Timestamp::from_millisecond(milliseconds)

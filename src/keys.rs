@@ -37,7 +37,8 @@ pub enum KeysError {
     /// They could not be fetched.
     #[error("the keys could not be fetched: {0}")]
     Fetch(FetchError),
-    /// They are being fetched, which takes longer than anybody should wait.
+    /// They are not here yet: they are being fetched, which takes longer than anybody should wait, or their
+    /// owner was asked so often for keys that nobody has that it is not asked for this one right now.
     #[error("the keys are not here yet")]
     NotYet,
 }
@@ -48,11 +49,21 @@ impl KeySource {
     ///
     /// # Errors
     /// A [`KeysError`] when there is no usable set, or when the key is missing and the owner of the keys
-    /// could not be asked for it.
+    /// could not be asked for it. A set without the key is given only where none can have it, or where its
+    /// owner was asked after the token came.
     pub async fn find(&self, header: &Header) -> Result<KeySet, KeysError> {
         match self {
             Self::Fixed(keys) => Ok(keys.clone()),
             Self::Remote(remote) => remote.find(header).await,
+        }
+    }
+
+    /// The set as it is now. Causes no look.
+    #[must_use]
+    pub fn held(&self) -> Option<KeySet> {
+        match self {
+            Self::Fixed(keys) => Some(keys.clone()),
+            Self::Remote(remote) => remote.usable(),
         }
     }
 

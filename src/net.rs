@@ -181,8 +181,8 @@ impl Net {
         .await
     }
 
-    /// Gets a document; with `etag`, only if it has changed since (RFC 9110 §13.1.2). Asks once more where a connection died before an answer began, which is how
-    /// an idle connection ends that the other side has given up.
+    /// Gets a document. Asks once more where a connection died before an answer began, which is how an idle
+    /// connection ends that the other side has given up.
     ///
     /// # Errors
     /// Fails where there is no complete answer within the limits.
@@ -190,14 +190,21 @@ impl Net {
         &self,
         endpoint: &Endpoint,
         accept: &str,
-        etag: Option<&str>,
+        edition: Edition<'_>,
         limits: &Limits,
     ) -> Result<Answer, NetError> {
         self.admit(endpoint)?;
         let mut once = request(Method::GET, endpoint, accept, Bytes::new())?;
-        if let Some(etag) = etag {
-            let value = HeaderValue::from_str(etag).map_err(|_| NetError::Unsendable)?;
-            once.headers_mut().insert(IF_NONE_MATCH, value);
+        match edition {
+            Edition::Any => {}
+            Edition::Other(etag) => {
+                let value = HeaderValue::from_str(etag).map_err(|_| NetError::Unsendable)?;
+                once.headers_mut().insert(IF_NONE_MATCH, value);
+            }
+            Edition::Newest => {
+                let value = HeaderValue::from_static("no-cache");
+                once.headers_mut().insert(CACHE_CONTROL, value);
+            }
         }
         let again = once.clone();
         within(limits, async {
@@ -336,6 +343,17 @@ pub struct Limits {
     pub timeout: Duration,
     /// The largest body, in bytes.
     pub max_body: usize,
+}
+
+/// Which edition of a document is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edition<'a> {
+    /// Whichever there is, also in a cache.
+    Any,
+    /// Another than the one of this entity tag (RFC 9110 §13.1.2).
+    Other(&'a str),
+    /// The one that its owner has now: no cache may answer for it (RFC 9111 §5.2.1.4).
+    Newest,
 }
 
 /// What came back, whatever its status.
@@ -655,7 +673,7 @@ mod tests {
     async fn get(endpoint: &Endpoint, limits: &Limits) -> Result<Answer, NetError> {
         Net::new()
             .unwrap()
-            .get(endpoint, "application/json", None, limits)
+            .get(endpoint, "application/json", Edition::Any, limits)
             .await
     }
 

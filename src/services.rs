@@ -29,7 +29,7 @@ impl Services {
         let net = Net::new().map_err(|error| error.to_string())?;
         let metrics = Metrics::new()?;
         Ok(Self {
-            single_use: Arc::new(SingleUse::new(clock.now(), metrics.clone())),
+            single_use: Arc::new(SingleUse::new(clock.clone(), metrics.clone())),
             clock,
             net,
             metrics,

@@ -2,7 +2,8 @@
 //! audience of its successor: our issuer identifier alone).
 //!
 //! The order of the checks is part of the contract: nothing of an assertion counts before its signature
-//! is verified with a key of that very client, and only what passed every check is used up.
+//! is verified with a key of that very client, and only what passed every check is used up. One thing comes
+//! before: for what could not be taken whoever signed it, nobody's keys are fetched.
 
 use super::{
     Attempt, BoxFuture, Client, ClientError, Credential, Method, Presented, Proof, Takes, Used,
@@ -97,6 +98,9 @@ pub enum AssertionError {
     /// It lives too long.
     #[error("it lives longer than is accepted: `exp` is too long after `iat`")]
     Lifetime,
+    /// `exp` is not after `iat`.
+    #[error("`exp` must be after `iat`")]
+    Order,
     /// `jti` is too long.
     #[error("`jti` is empty or longer than {MAX_ID} bytes")]
     Id,
@@ -136,7 +140,7 @@ impl AssertionError {
             Self::Audience => "assertion_audience",
             Self::Expired => "assertion_expired",
             Self::NotYet(_) => "assertion_not_yet",
-            Self::Lifetime => "assertion_lifetime",
+            Self::Lifetime | Self::Order => "assertion_lifetime",
             Self::Id => "assertion_jti",
             Self::Replayed => "assertion_replayed",
             Self::BeforeStart => "assertion_before_start",
@@ -214,8 +218,18 @@ fn verify(attempt: Attempt<'_>) -> BoxFuture<'_, Result<Option<Used>, ClientErro
         let Some((client, Credential::Assertions(expected))) = attempt.credential else {
             return Err(ClientError::Failed);
         };
-        let keys = expected.keys.find(assertion.header()).await;
-        let keys = keys.map_err(|_| ClientError::NoKeys)?;
+        let unverified = assertion.peek_claims_unverified();
+        let could_be_theirs = unverified.is_ok_and(|claims| {
+            let claims = Claims::new(claims.clone());
+            check(&claims, client, expected, attempt.now).is_ok()
+        });
+        let keys = if could_be_theirs {
+            let keys = expected.keys.find(assertion.header()).await;
+            keys.map_err(|_| ClientError::NoKeys)?
+        } else {
+            // What is wrong is told to whoever has the key; a stranger learns nothing, and causes nothing.
+            expected.keys.held().ok_or(ClientError::Failed)?
+        };
         let verified = assertion.verify(&keys);
         let claims = Claims::new(verified.map_err(AssertionError::Jws)?);
         Ok(Some(check(&claims, client, expected, attempt.now)?))
@@ -258,6 +272,9 @@ fn check(
         if at.is_some_and(|at| at > now.plus(expected.leeway)) {
             return Err(AssertionError::NotYet(name));
         }
+    }
+    if expires_at <= issued_at {
+        return Err(AssertionError::Order);
     }
     // `iat` is at most the leeway ahead, so this bounds how long from now on it lives, too.
     if expires_at.since(issued_at) > expected.max_lifetime {

@@ -70,7 +70,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// `fetch: { refresh: 10m, max_stale: 1d, timeout: 3s, miss_interval: 30s }`.
+    /// `fetch: { refresh: 10m, max_stale: 1d, timeout: 3s, miss_interval: 5s }`.
     fn fetch(&mut self, section: Option<Section>) -> Times {
         let mut section = section;
         let mut seconds = |key, default, range| {
@@ -82,7 +82,7 @@ impl Reader<'_> {
             refresh: seconds("refresh", 600, 60..=86_400),
             max_stale: seconds("max_stale", 86_400, 60..=2_592_000),
             timeout: seconds("timeout", 3, 1..=30),
-            miss_interval: seconds("miss_interval", 30, 1..=3_600),
+            miss_interval: seconds("miss_interval", 5, 1..=3_600),
         };
         if let Some(section) = section {
             if times.max_stale < times.refresh {

@@ -1,5 +1,5 @@
 //! `keys:` and `key_rotation:`: our signing keys. The first one signs, all of them are published; a new one
-//! waits until verifiers know it, and an old one stays as long as its tokens may be out.
+//! waits until verifiers know it, also after a start, and an old one stays as long as its tokens may be out.
 
 use std::sync::Arc;
 
@@ -68,13 +68,13 @@ pub(super) fn signing_keys(
     // Half of the time that they have: nobody who keeps them so long misses a new key.
     let max_age = (notice / 2).min(MAX_AGE);
     let made = match current {
-        None => SigningKeys::started(keys, now),
+        None => SigningKeys::started(keys, now, notice),
         Some(current) => current.realm.keys.succeed(
             keys,
             Succession {
                 now,
-                // What was promised with the earlier keys still holds.
-                notice: notice.max(current.realm.jwks_max_age),
+                notice,
+                max_age: current.realm.jwks_max_age,
                 longest: current.realm.longest_lifetime(),
                 in_flight: i64::try_from(current.settings.request_timeout).unwrap_or(i64::MAX),
             },

@@ -99,13 +99,15 @@ impl KeySet {
         &self.keys
     }
 
-    /// Whether a later edition of the set might have a key for this token: it names a `kid` that is not
-    /// here, or names none and cannot be told whose it is. Says nothing about the token's signature.
+    /// Whether a later edition of the set might have a key for this token where this one has not: the token
+    /// names a `kid` that is not here, or names none and there is no key of its algorithm. Where several are
+    /// possible, more would not help. Says nothing about the token's signature.
     #[must_use]
     pub fn lacks(&self, header: &Header) -> bool {
         match self.select(header) {
-            Ok(_) => false,
-            Err(error) => error == JwsError::KidUnknown || header.kid.is_none(),
+            Err(JwsError::KidUnknown) => true,
+            Err(JwsError::AlgNotOfKey) => header.kid.is_none(),
+            _ => false,
         }
     }
 

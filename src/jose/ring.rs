@@ -28,6 +28,8 @@ struct Ring {
     /// One for each way to ask for a key.
     turns: Vec<Turn>,
     verifier: KeySet,
+    /// Until when the documents of earlier sets may be kept by those who fetched them.
+    promised_until: NumericDate,
 }
 
 /// A key that is published.
@@ -64,6 +66,8 @@ pub struct Succession {
     pub now: NumericDate,
     /// How long a new key is published before it signs, in seconds.
     pub notice: i64,
+    /// How long the earlier set's document may be kept by those who fetch it, in seconds.
+    pub max_age: i64,
     /// The longest that a token lives that the earlier set signs, in seconds.
     pub longest: i64,
     /// How long a request may go on with the earlier set, in seconds.
@@ -84,40 +88,51 @@ pub enum KeyState {
 }
 
 impl SigningKeys {
-    /// The first set of a process, in order of preference: the first signs, and the first of each algorithm
-    /// for those who ask for that.
+    /// A set of keys that everybody knows, in order of preference: the first signs, and the first of each
+    /// algorithm for those who ask for that.
     ///
     /// # Errors
     /// [`KeyError::NoKeys`], [`KeyError::BadKid`], [`KeyError::KidTwice`], and
     /// [`KeyError::Unsafe`] for a key a strict verifier would not take.
     pub fn new(keys: Vec<Arc<SigningKey>>) -> Result<Self, KeyError> {
-        Self::started(keys, ALWAYS)
+        Self::started(keys, ALWAYS, 0)
     }
 
-    /// As [`new`](Self::new), for a process that started at some time: another one may have signed with any
-    /// of the keys until then.
+    /// The first set of a process that started at some time: another one may have signed with any of the keys
+    /// until then, and nobody knows which of them were published for how long. Of several keys of an
+    /// algorithm the last one listed is taken for the one that everybody knows, because the new one stands
+    /// first and the old one behind it: it signs for `notice` seconds, and then the first.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn started(keys: Vec<Arc<SigningKey>>, at: NumericDate) -> Result<Self, KeyError> {
+    pub fn started(
+        keys: Vec<Arc<SigningKey>>,
+        at: NumericDate,
+        notice: i64,
+    ) -> Result<Self, KeyError> {
         check(&keys)?;
-        let held = keys.iter().map(|key| PublishedKey {
+        let last = |algorithm| keys.iter().rposition(|key| key.algorithm() == algorithm);
+        let known_at = |index: usize, key: &SigningKey| match last(key.algorithm()) == Some(index) {
+            true => ALWAYS,
+            false => at.plus(notice),
+        };
+        let held = keys.iter().enumerate().map(|(index, key)| PublishedKey {
             signed_before: Some(at),
-            ..PublishedKey::listed(key, ALWAYS)
+            ..PublishedKey::listed(key, known_at(index, key))
         });
         let held: Vec<_> = held.collect();
-        let turns = ways(&held).map(|(algorithm, after)| Turn {
-            algorithm,
-            before: None,
-            after,
-            at: ALWAYS,
+        let turns = ways(&held).map(|(algorithm, after)| {
+            let first = held.get(after);
+            let known_at = first.map_or(ALWAYS, |key| key.known_at);
+            let before = first.and_then(|first| last(first.algorithm));
+            Turn::new(algorithm, before, after, known_at, at)
         });
         let turns = turns.collect();
-        Self::with(held, turns, &keys)
+        Self::with(held, turns, &keys, ALWAYS)
     }
 
-    /// The set that succeeds this one. A key that is new waits until verifiers know it; until then
-    /// whoever signs now goes on signing. A key that is listed no more stays as long as tokens that
+    /// The set that succeeds this one. A key that is new waits until verifiers know it, also where it is the
+    /// first of its algorithm; until then whoever signs now goes on signing. A key that is listed no more stays as long as tokens that
     /// it signed may be out.
     ///
     /// # Errors
@@ -129,9 +144,12 @@ impl SigningKeys {
     ) -> Result<Self, KeyError> {
         let now = succession.now;
         check(&keys)?;
+        // What was promised with an earlier document holds however short the notice is by now.
+        let promised_until = self.0.promised_until.max(now.plus(succession.max_age));
+        let known_at = now.plus(succession.notice).max(promised_until);
         let mut held: Vec<PublishedKey> = Vec::new();
         for key in &keys {
-            let mut listed = PublishedKey::listed(key, now.plus(succession.notice));
+            let mut listed = PublishedKey::listed(key, known_at);
             if let Some((index, earlier)) = self.position(&listed) {
                 listed.known_at = earlier.known_at;
                 listed.kept_until = self.end(index, now.plus(succession.in_flight), succession);
@@ -160,19 +178,16 @@ impl SigningKeys {
         }
         let mut turns = Vec::new();
         for (algorithm, after) in ways {
-            let signs = self.signer(algorithm, now);
+            // An algorithm that is new has nobody who could go on: whoever signs for all others does.
+            let signs = self
+                .signer(algorithm, now)
+                .or_else(|| self.signer(None, now));
             let before = signs.and_then(|key| held.iter().position(|other| other.is_of(key)));
             let known_at = held.get(after).map_or(ALWAYS, |key| key.known_at);
-            let waits = before.is_some() && before != Some(after) && known_at > now;
-            turns.push(Turn {
-                algorithm,
-                before: before.filter(|_| waits),
-                after,
-                at: if waits { known_at } else { ALWAYS },
-            });
+            turns.push(Turn::new(algorithm, before, after, known_at, now));
         }
         let all: Vec<_> = keys.into_iter().chain(carried).collect();
-        Self::with(held, turns, &all)
+        Self::with(held, turns, &all, promised_until)
     }
 
     /// Gives the keys that sign their private halves, and nobody else.
@@ -180,6 +195,7 @@ impl SigningKeys {
         mut held: Vec<PublishedKey>,
         turns: Vec<Turn>,
         keys: &[Arc<SigningKey>],
+        promised_until: NumericDate,
     ) -> Result<Self, KeyError> {
         for (index, key) in held.iter_mut().enumerate() {
             let signs = |turn: &Turn| turn.after == index || turn.before == Some(index);
@@ -192,11 +208,13 @@ impl SigningKeys {
             held,
             turns,
             verifier,
+            promised_until,
         })))
     }
 
     /// The key that signs at this time, for those who ask for an algorithm or for none. `None` where no
-    /// listed key is of that algorithm.
+    /// listed key is of that algorithm. Of another algorithm than was asked for where the only key of that
+    /// one is not known yet.
     pub fn signer(
         &self,
         algorithm: Option<Algorithm>,
@@ -214,6 +232,7 @@ impl SigningKeys {
         let succession = Succession {
             now,
             notice: 0,
+            max_age: 0,
             longest,
             in_flight: 0,
         };
@@ -280,6 +299,25 @@ impl SigningKeys {
     /// What checks our own tokens.
     pub fn verifier(&self) -> KeySet {
         self.0.verifier.clone()
+    }
+}
+
+impl Turn {
+    /// `after` signs, and until it is known `before`, if that is another.
+    fn new(
+        algorithm: Option<Algorithm>,
+        before: Option<usize>,
+        after: usize,
+        known_at: NumericDate,
+        now: NumericDate,
+    ) -> Self {
+        let waits = before.is_some_and(|before| before != after) && known_at > now;
+        Self {
+            algorithm,
+            before: before.filter(|_| waits),
+            after,
+            at: if waits { known_at } else { ALWAYS },
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::jose::{Algorithm, JwksError, KeySet, SkippedKey, parse_object};
-use crate::net::{Answer, Endpoint, EndpointError, Limits, Net, NetError};
+use crate::net::{Answer, Edition, Endpoint, EndpointError, Limits, Net, NetError};
 use crate::oauth::id::Issuer;
 use crate::oauth::uri::Uri;
 
@@ -107,7 +107,8 @@ pub(super) enum Fetched {
     Unchanged(Option<Duration>),
 }
 
-/// Looks at the keys; `held` is what is here already. Everything together stays within the limits' time.
+/// Looks at the keys; `held` is what is here already, if that will do where it is still good. Without, the
+/// newest edition is asked for. Everything together stays within the limits' time.
 pub(super) async fn fetch(
     net: &Net,
     location: &Location,
@@ -116,16 +117,22 @@ pub(super) async fn fetch(
     held: Option<&Document>,
 ) -> Result<Fetched, FetchError> {
     let work = async {
+        let any = match held {
+            Some(_) => Edition::Any,
+            None => Edition::Newest,
+        };
         let from = match location {
             Location::Jwks(endpoint) => endpoint.clone(),
             Location::Discovery { document, issuer } => {
-                discover(net, document, issuer, limits).await?
+                discover(net, document, issuer, any, limits).await?
             }
         };
         let held = held.filter(|held| held.from == from);
         let etag = held.and_then(|held| held.etag.as_deref());
         let accept = "application/jwk-set+json, application/json";
-        let answer = net.get(&from, accept, etag, limits).await?;
+        let answer = net
+            .get(&from, accept, etag.map_or(any, Edition::Other), limits)
+            .await?;
         let max_age = max_age(&answer);
         if answer.status == 304 && etag.is_some() {
             return Ok(Fetched::Unchanged(max_age));
@@ -152,9 +159,12 @@ async fn discover(
     net: &Net,
     document: &Endpoint,
     issuer: &Issuer,
+    edition: Edition<'_>,
     limits: &Limits,
 ) -> Result<Endpoint, FetchError> {
-    let answer = net.get(document, "application/json", None, limits).await?;
+    let answer = net
+        .get(document, "application/json", edition, limits)
+        .await?;
     let metadata = parse_object(json(&answer)?).map_err(|_| FetchError::Metadata)?;
     if metadata.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {
         return Err(FetchError::OtherIssuer);

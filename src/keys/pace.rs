@@ -20,7 +20,7 @@ pub(super) fn wait(failures: u32) -> Duration {
 }
 
 /// How many extra fetches unknown `kid`s may cause: a few at once, so that a rotation lands at once, then
-/// one per interval. What asks beyond that is not worse off in a flood: whatever fetch there is serves all.
+/// one per interval. What asks beyond that is told to come back: whatever fetch there is serves all.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u32,

@@ -71,6 +71,10 @@ struct Held {
 struct State {
     /// Ends when the fetch that is under way does.
     flight: Option<watch::Receiver<()>>,
+    /// How many were begun.
+    begun: u64,
+    /// Which was the last one that brought what the owner has at that time, by no cache's word.
+    answered: u64,
     /// When to look again, on our own account.
     due: Duration,
     failures: u32,
@@ -95,10 +99,8 @@ pub struct Report {
 
 /// What somebody who lacks a key may do.
 enum Turn {
-    /// A fetch that somebody else began is under way.
-    Join(watch::Receiver<()>),
-    /// One was begun.
-    Begun(watch::Receiver<()>),
+    /// A fetch is under way.
+    Fly(watch::Receiver<()>),
     /// Not now.
     Denied,
 }
@@ -109,6 +111,8 @@ impl Remote {
     pub fn new(settings: Settings, services: &Services) -> Self {
         let state = State {
             flight: None,
+            begun: 0,
+            answered: 0,
             due: Duration::ZERO,
             failures: 0,
             last_error: None,
@@ -158,42 +162,53 @@ impl Remote {
 
     /// See [`KeySource::find`](super::KeySource::find).
     pub(super) async fn find(self: &Arc<Self>, header: &Header) -> Result<KeySet, KeysError> {
-        if let Some(keys) = self.usable()
-            && !keys.lacks(header)
-        {
+        if let Some(keys) = self.enough(header) {
             self.refresh_if_due();
             return Ok(keys);
         }
+        let came = self.state().begun;
         // Whoever waits goes on when the time of one fetch is over, however many it would take.
-        let waiting = self.wait_for(header);
-        let waited = tokio::time::timeout(self.settings.times.timeout, waiting).await;
-        let error = match (&self.state().last_error, waited) {
-            (Some(error), _) => Some(KeysError::Fetch(error.clone())),
-            (None, Err(_)) => Some(KeysError::NotYet),
-            (None, Ok(())) => None,
-        };
-        match (self.usable(), error) {
-            (Some(keys), _) if !keys.lacks(header) => Ok(keys),
-            // Its owner was asked not long ago, and does not have it: the token is at fault.
-            (Some(keys), None) => Ok(keys),
-            (_, Some(error)) => Err(error),
-            (None, None) => Err(KeysError::NotYet),
+        let waiting = self.wait_for(header, came);
+        let _ = tokio::time::timeout(self.settings.times.timeout, waiting).await;
+        if let Some(keys) = self.enough(header) {
+            return Ok(keys);
+        }
+        let (usable, state) = (self.usable(), self.state());
+        match (usable, &state.last_error) {
+            // INVARIANT: its owner was asked after the token came, and does not have it. Only then is the
+            // token at fault: in a flood of forged ones a good one is not told that it is bad.
+            (Some(keys), _) if state.answered > came => Ok(keys),
+            (_, Some(error)) => Err(KeysError::Fetch(error.clone())),
+            (_, None) => Err(KeysError::NotYet),
         }
     }
 
     /// Waits for the fetch that is under way, and for one more if that one began too early to know.
-    async fn wait_for(self: &Arc<Self>, header: &Header) {
-        let lacking = || self.usable().is_none_or(|keys| keys.lacks(header));
+    async fn wait_for(self: &Arc<Self>, header: &Header, came: u64) {
         loop {
             match self.turn() {
-                Turn::Join(flight) => landed(flight).await,
-                Turn::Begun(flight) => return landed(flight).await,
+                Turn::Fly(flight) => landed(flight).await,
                 Turn::Denied => return,
             }
-            if !lacking() {
+            if self.state().answered > came || self.enough(header).is_some() {
                 return;
             }
         }
+    }
+
+    /// The set, if it is usable and no other could be better for this token.
+    fn enough(&self, header: &Header) -> Option<KeySet> {
+        let held = self.held.load();
+        let held = held.as_ref().as_ref();
+        let held = held.filter(|held| self.is_usable(held))?;
+        let (keys, skipped) = (&held.document.keys, &held.document.skipped);
+        // No fetch cures a key that its owner may not use, nor one that is of no use as it is published.
+        let said = &self.settings.algorithms;
+        let curable = (said.is_empty() || said.contains(&header.alg))
+            && !skipped
+                .iter()
+                .any(|key| key.kid.is_some() && key.kid == header.kid);
+        (!curable || !keys.lacks(header)).then(|| keys.clone())
     }
 
     fn turn(self: &Arc<Self>) -> Turn {
@@ -201,13 +216,13 @@ impl Remote {
         let usable = self.usable().is_some();
         let mut state = self.state();
         if let Some(flight) = &state.flight {
-            return Turn::Join(flight.clone());
+            return Turn::Fly(flight.clone());
         }
         let after_failure = state.failures > 0 && now < state.due;
         if after_failure || (usable && !state.budget.take(now)) {
             return Turn::Denied;
         }
-        Turn::Begun(self.begin(&mut state))
+        Turn::Fly(self.begin(&mut state, true))
     }
 
     /// Looks at the keys if it is time, without waiting for it.
@@ -215,17 +230,21 @@ impl Remote {
         let now = self.clock.elapsed();
         let mut state = self.state();
         if state.flight.is_none() && now >= state.due {
-            self.begin(&mut state);
+            self.begin(&mut state, false);
         }
     }
 
-    /// Begins a fetch, in a task of its own: whoever began it may go away, and it still lands.
-    fn begin(self: &Arc<Self>, state: &mut State) -> watch::Receiver<()> {
+    /// Begins a fetch, in a task of its own: whoever began it may go away, and it still lands. `anew` asks
+    /// for what the owner has now, whatever is here and in caches on the way.
+    fn begin(self: &Arc<Self>, state: &mut State, anew: bool) -> watch::Receiver<()> {
+        let anew = anew || self.held.load().is_none();
         let (end, flight) = watch::channel(());
         state.flight = Some(flight.clone());
+        state.begun += 1;
         let landing = Landing {
             remote: Arc::clone(self),
             result: None,
+            answers: anew.then_some(state.begun),
             end,
         };
         tokio::spawn(async move {
@@ -241,7 +260,10 @@ impl Remote {
                 &remote.settings.location,
                 &remote.settings.algorithms,
                 &limits,
-                held.as_ref().as_ref().map(|held| &held.document),
+                held.as_ref()
+                    .as_ref()
+                    .filter(|_| !anew)
+                    .map(|held| &held.document),
             );
             let fetched = fetched.await;
             landing.result = Some(fetched);
@@ -249,7 +271,7 @@ impl Remote {
         flight
     }
 
-    fn land(&self, result: Result<Fetched, FetchError>) {
+    fn land(&self, result: Result<Fetched, FetchError>, answers: Option<u64>) {
         let now = self.clock.elapsed();
         let owner = &*self.settings.owner;
         let word = match &result {
@@ -290,6 +312,7 @@ impl Remote {
         }
         state.failures = 0;
         state.last_error = None;
+        state.answered = answers.unwrap_or(state.answered);
         state.due = now + jittered(fresh, 0.75);
         drop(state);
         self.measure();
@@ -309,11 +332,15 @@ impl Remote {
     }
 
     /// The set, unless it is too old to be used.
-    fn usable(&self) -> Option<KeySet> {
+    pub(super) fn usable(&self) -> Option<KeySet> {
         let held = self.held.load();
-        let held = held.as_ref().as_ref()?;
-        let age = self.clock.elapsed().saturating_sub(held.seen);
-        (age <= self.settings.times.max_stale).then(|| held.document.keys.clone())
+        let held = held.as_ref().as_ref();
+        let held = held.filter(|held| self.is_usable(held))?;
+        Some(held.document.keys.clone())
+    }
+
+    fn is_usable(&self, held: &Held) -> bool {
+        self.clock.elapsed().saturating_sub(held.seen) <= self.settings.times.max_stale
     }
 
     /// How it stands.
@@ -366,6 +393,8 @@ async fn landed(mut flight: watch::Receiver<()>) {
 struct Landing {
     remote: Arc<Remote>,
     result: Option<Result<Fetched, FetchError>>,
+    /// Its number, where it brings what the owner has now.
+    answers: Option<u64>,
     end: watch::Sender<()>,
 }
 
@@ -373,7 +402,7 @@ impl Drop for Landing {
     fn drop(&mut self) {
         let result = self.result.take();
         self.remote
-            .land(result.unwrap_or(Err(FetchError::Unfinished)));
+            .land(result.unwrap_or(Err(FetchError::Unfinished)), self.answers);
         self.remote.state().flight = None;
         let _ = self.end.send(());
     }

@@ -10,7 +10,7 @@
 //!   once in its bucket.
 //! - A process knows nothing of what was used before it started. What was issued so early that it may
 //!   have been used then is refused as [`Refusal::BeforeStart`]. That supposes that the machine's clock
-//!   did not step back between the two.
+//!   did not step back between the two. Where it steps back later, the start was as much earlier.
 //!
 //! Does not know what the identifiers are for, and does no I/O.
 
@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::jose::sha256;
 use crate::metrics::Metrics;
 use crate::oauth::NumericDate;
@@ -119,7 +121,10 @@ impl Refusal {
 
 /// The memory of what was used.
 pub struct SingleUse {
+    clock: Clock,
     started: NumericDate,
+    /// The same by the clock that nobody sets.
+    began: Duration,
     shards: Box<[Mutex<Shard>]>,
     owners: RwLock<HashMap<Key, Arc<Owner>>>,
     /// Entries in all shards, and those that are about to be.
@@ -140,16 +145,18 @@ struct Shard {
 }
 
 impl SingleUse {
-    /// A memory that knows nothing from before `started`.
+    /// A memory that knows nothing from before this moment.
     #[must_use]
-    pub fn new(started: NumericDate, metrics: Metrics) -> Self {
+    pub fn new(clock: Clock, metrics: Metrics) -> Self {
         let shard = || Shard {
             used: HashSet::new(),
             ends: BTreeMap::new(),
             forgotten: i64::MIN,
         };
         Self {
-            started,
+            started: clock.now(),
+            began: clock.elapsed(),
+            clock,
             shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
             owners: RwLock::default(),
             held: AtomicUsize::new(0),
@@ -179,7 +186,15 @@ impl SingleUse {
     /// was used before this process started.
     #[must_use]
     pub fn settled(&self, ahead: i64, now: NumericDate) -> bool {
-        now > self.started.plus(ahead)
+        now > self.started(now).plus(ahead)
+    }
+
+    /// When this process started, by a clock that says it is `now`. One that is set back was ahead at the
+    /// start, too; one that is set forward may have been right.
+    fn started(&self, now: NumericDate) -> NumericDate {
+        let running = self.clock.elapsed().saturating_sub(self.began).as_secs();
+        let running = i64::try_from(running).unwrap_or(i64::MAX);
+        self.started.min(NumericDate(now.0.saturating_sub(running)))
     }
 
     /// How many entries there are.
@@ -201,7 +216,7 @@ impl SingleUse {
         now: NumericDate,
     ) -> Result<(), Refusal> {
         // Its owner's clock may be ahead by this much, so it may be that much older than it says.
-        if !self.settled(ticket.ahead, ticket.issued_at) {
+        if ticket.issued_at <= self.started(now).plus(ticket.ahead) {
             return Err(Refusal::BeforeStart);
         }
         let key = key(&[ticket.kind, ticket.owner, ticket.id]);

@@ -43,6 +43,24 @@ impl World {
         self.gateway.clock.set(NumericDate(self.now));
     }
 
+    /// Another process with the same files, which knows nothing of this one.
+    async fn restart(&mut self, seconds: i64) {
+        self.now = NOW + seconds;
+        let read = |name: &str| fs::read_to_string(self.dir().join(name)).unwrap();
+        let names = [
+            "idp.json",
+            "partner.json",
+            "op.secret",
+            "a.pem",
+            "b.pem",
+            "c.pem",
+        ];
+        let files = names.map(|name| (name, read(name)));
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, &**text)).collect();
+        let (yaml, rules) = (read("cambist.yaml"), read("main.policy"));
+        self.gateway = Gateway::start_at(self.now, &yaml, &rules, &files).await;
+    }
+
     fn dir(&self) -> &Path {
         self.gateway.dir()
     }
@@ -247,6 +265,35 @@ async fn status_says_what_each_key_is_there_for() {
     world.at(10 + NOTICE);
     let status = world.gateway.admin("/status").await.json();
     assert_eq!(states(status), ["signs", "published", "retired"]);
+}
+
+/// A restart, or a new replica, in the middle of a rotation: who verifies has had no time to learn of the new
+/// key, and the old one, listed behind it, signs on.
+#[tokio::test]
+async fn a_start_within_the_notice_signs_with_a_key_that_is_known() {
+    let mut world = World::start("").await;
+    let (a, b) = (world.kid_of("a.pem"), world.kid_of("b.pem"));
+    world.at(1000);
+    world.list("{ file: b.pem }, { file: a.pem }", "");
+    assert_eq!(world.kid().await, a);
+    world.restart(1000 + NOTICE / 2).await;
+    assert_eq!(world.published().await, [b.clone(), a.clone()]);
+    assert_eq!(world.kid().await, a);
+    let status = world.gateway.admin("/status").await.json();
+    let keys = &status["realm"]["keys"];
+    assert_eq!(
+        (&keys[0]["state"], &keys[1]["state"]),
+        (&json!("signs_later"), &json!("signs")),
+        "{keys}"
+    );
+    world.at(1000 + NOTICE / 2 + NOTICE - 1);
+    assert_eq!(world.kid().await, a);
+    world.at(1000 + NOTICE / 2 + NOTICE);
+    assert_eq!(world.kid().await, b);
+    // The old one's tokens are gone, and it from the list: the one key signs at once.
+    world.list("{ file: b.pem }", "");
+    world.restart(5000).await;
+    assert_eq!(world.kid().await, b);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ fn succession(now: i64) -> Succession {
     Succession {
         now: at(now),
         notice: 600,
+        max_age: 300,
         longest: 3600,
         in_flight: 30,
     }
@@ -41,7 +42,7 @@ fn private(keys: &SigningKeys) -> Vec<&str> {
 fn the_first_key_signs_at_once_and_all_verify() {
     let (one, two, three) = (ed(), key(Algorithm::ES256), ed());
     let all = vec![Arc::clone(&one), Arc::clone(&two), Arc::clone(&three)];
-    let keys = SigningKeys::started(all.clone(), at(0)).unwrap();
+    let keys = SigningKeys::new(all.clone()).unwrap();
     assert_eq!(signer(&keys, 0), one.kid());
     let of = |algorithm| {
         keys.signer(Some(algorithm), at(0))
@@ -62,6 +63,39 @@ fn the_first_key_signs_at_once_and_all_verify() {
     }
 }
 
+/// Whether a start is a restart in the middle of a rotation, nobody remembers. The old key stands behind.
+#[test]
+fn after_a_start_the_last_listed_signs_until_the_first_is_known() {
+    let (new, middle, old, other) = (ed(), ed(), ed(), key(Algorithm::ES256));
+    let all = [&new, &other, &middle, &old].map(Arc::clone).to_vec();
+    let keys = SigningKeys::started(all.clone(), at(1000), 600).unwrap();
+    let of = |keys: &SigningKeys, algorithm, now| {
+        let key = keys.signer(algorithm, at(now)).unwrap();
+        key.kid().to_owned()
+    };
+    for algorithm in [None, Some(Algorithm::EdDSA)] {
+        assert_eq!(of(&keys, algorithm, 1000), old.kid());
+        assert_eq!(of(&keys, algorithm, 1599), old.kid());
+        assert_eq!(of(&keys, algorithm, 1600), new.kid());
+    }
+    assert_eq!(of(&keys, Some(Algorithm::ES256), 1000), other.kid());
+    let state = |index: usize, now| keys.state(keys.iter().nth(index).unwrap(), at(now));
+    assert_eq!(state(0, 1000), KeyState::SignsFrom(at(1600)));
+    assert_eq!(state(3, 1000), KeyState::Signs);
+    assert_eq!(
+        (state(0, 1600), state(3, 1600)),
+        (KeyState::Signs, KeyState::Listed)
+    );
+    // A reload in between changes nothing of that, also where it takes the old one away.
+    for listed in [all, vec![Arc::clone(&new), Arc::clone(&other)]] {
+        let again = keys.succeed(listed, succession(1300)).unwrap();
+        assert_eq!(
+            (signer(&again, 1599), signer(&again, 1600)),
+            (old.kid(), new.kid())
+        );
+    }
+}
+
 #[test]
 fn key_names_are_checked_where_the_set_is_made() {
     let named = |kid: &str| {
@@ -79,7 +113,7 @@ fn key_names_are_checked_where_the_set_is_made() {
 #[test]
 fn a_new_key_is_published_first_and_the_old_one_stays_until_its_tokens_expire() {
     let (old, new) = (ed(), ed());
-    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0)).unwrap();
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
     let keys = keys
         .succeed(vec![Arc::clone(&new)], succession(1000))
         .unwrap();
@@ -124,7 +158,7 @@ fn a_key_listed_before_it_is_first_signs_at_once_when_it_is() {
     let both = |first: &Arc<SigningKey>, second: &Arc<SigningKey>| {
         vec![Arc::clone(first), Arc::clone(second)]
     };
-    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0)).unwrap();
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
     let keys = keys.succeed(both(&old, &new), succession(1000)).unwrap();
     assert_eq!(signer(&keys, 5000), old.kid());
     let early = keys.succeed(both(&new, &old), succession(1500)).unwrap();
@@ -146,7 +180,7 @@ fn a_key_listed_before_it_is_first_signs_at_once_when_it_is() {
 fn the_one_that_signed_goes_on_and_no_other_that_is_listed() {
     let (old, special, new) = (key(Algorithm::ES256), ed(), key(Algorithm::ES256));
     let list = |first: &Arc<SigningKey>| vec![Arc::clone(first), Arc::clone(&special)];
-    let keys = SigningKeys::started(list(&old), at(0)).unwrap();
+    let keys = SigningKeys::started(list(&old), at(0), 600).unwrap();
     let keys = keys.succeed(list(&new), succession(1000)).unwrap();
     assert_eq!(signer(&keys, 1100), old.kid());
     for (algorithm, kid) in [
@@ -157,13 +191,61 @@ fn the_one_that_signed_goes_on_and_no_other_that_is_listed() {
     }
 }
 
+/// The first key of an algorithm is as new as any other.
+#[test]
+fn a_new_algorithm_waits_like_a_new_key() {
+    let (old, new) = (ed(), key(Algorithm::ES256));
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
+    let both = || vec![Arc::clone(&old), Arc::clone(&new)];
+    let keys = keys.succeed(both(), succession(1000)).unwrap();
+    let of = |keys: &SigningKeys, now| {
+        let key = keys.signer(Some(Algorithm::ES256), at(now)).unwrap();
+        key.kid().to_owned()
+    };
+    assert_eq!(
+        (of(&keys, 1000), of(&keys, 1599)),
+        (old.kid().into(), old.kid().into())
+    );
+    assert_eq!(of(&keys, 1600), new.kid());
+    let again = keys.succeed(both(), succession(1300)).unwrap();
+    assert_eq!(
+        (of(&again, 1599), of(&again, 1600)),
+        (old.kid().into(), new.kid().into())
+    );
+}
+
+/// A document that may be kept for five minutes may be kept for five minutes, whatever is configured since.
+#[test]
+fn what_was_promised_with_an_earlier_document_outlives_reloads() {
+    let (old, new) = (ed(), ed());
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
+    let hasty = |now, max_age| Succession {
+        notice: 0,
+        max_age,
+        ..succession(now)
+    };
+    let keys = keys
+        .succeed(vec![Arc::clone(&old)], hasty(1000, 300))
+        .unwrap();
+    let keys = keys
+        .succeed(vec![Arc::clone(&old)], hasty(1001, 0))
+        .unwrap();
+    let keys = keys
+        .succeed(vec![Arc::clone(&new)], hasty(1002, 0))
+        .unwrap();
+    assert_eq!(
+        (signer(&keys, 1299), signer(&keys, 1300)),
+        (old.kid(), new.kid())
+    );
+}
+
 #[test]
 fn a_kid_is_not_given_to_another_key_while_it_is_in_use() {
     let named = || {
         let key = SigningKey::generate(Algorithm::EdDSA).unwrap();
         Arc::new(key.with_kid("k".to_owned()))
     };
-    let keys = SigningKeys::started(vec![named()], at(0)).unwrap();
+    let keys = SigningKeys::started(vec![named()], at(0), 600).unwrap();
     let other = keys.succeed(vec![named()], succession(1000));
     assert_eq!(other.unwrap_err(), KeyError::KidInUse);
     let gone = keys.succeed(vec![ed()], succession(1000)).unwrap();
@@ -187,7 +269,7 @@ fn f14_no_good_token_is_ever_rejected() {
             .wrapping_add(1);
         (random >> 33) % below
     };
-    let first = SigningKeys::started(vec![Arc::clone(&pool[0])], at(0)).unwrap();
+    let first = SigningKeys::started(vec![Arc::clone(&pool[0])], at(0), 600).unwrap();
     let mut sets: Vec<(i64, SigningKeys)> = vec![(0, first)];
     let mut next = 1;
     let mut fetched = (
@@ -217,6 +299,7 @@ fn f14_no_good_token_is_ever_rejected() {
                 Succession {
                     now: at(now),
                     notice: NOTICE,
+                    max_age: CACHE,
                     longest: LIFE,
                     in_flight: IN_FLIGHT,
                 },

@@ -8,7 +8,8 @@ use super::*;
 const START: i64 = 1_000_000;
 
 fn memory() -> SingleUse {
-    SingleUse::new(NumericDate(START), Metrics::new().unwrap())
+    let clock = Clock::fixed(NumericDate(START));
+    SingleUse::new(clock, Metrics::new().unwrap())
 }
 
 fn ticket<'a>(owner: &'a str, id: &'a str, until: i64) -> Ticket<'a> {
@@ -28,6 +29,32 @@ fn at(now: i64) -> NumericDate {
 
 fn at_start() -> NumericDate {
     at(START + 100)
+}
+
+/// The machine's clock was an hour ahead at the start, and is put right: what is issued from then on is told
+/// from what was issued before the start by the time that has passed since.
+#[test]
+fn a_clock_that_steps_back_shuts_nobody_out() {
+    let clock = Clock::fixed(at(START));
+    let memory = SingleUse::new(clock.clone(), Metrics::new().unwrap());
+    clock.set(at(START + 60));
+    clock.step(at(START + 60 - 3600));
+    let now = clock.now();
+    assert!(memory.settled(5, now));
+    let issued = |issued_at: i64, id: &'static str| Ticket {
+        issued_at: at(issued_at),
+        ..ticket("a", id, now.0 + 300)
+    };
+    let use_up = |ticket: Ticket<'_>| memory.use_up(&ticket, Limits::default(), now);
+    assert_eq!(use_up(issued(now.0, "1")), Ok(()));
+    assert_eq!(use_up(issued(now.0, "1")), Err(Refusal::Seen));
+    let start = now.0 - 60;
+    assert_eq!(use_up(issued(start + 5, "2")), Err(Refusal::BeforeStart));
+    assert_eq!(use_up(issued(start + 6, "3")), Ok(()));
+    // Forward, the start stays where it was.
+    clock.step(at(START + 9000));
+    let early = memory.use_up(&issued(START + 5, "4"), Limits::default(), clock.now());
+    assert_eq!(early, Err(Refusal::BeforeStart));
 }
 
 #[test]

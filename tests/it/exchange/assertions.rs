@@ -142,6 +142,71 @@ async fn the_keys_of_a_client_may_be_fetched() {
     asserting.taken("known keys serve", &known).await;
 }
 
+/// Strangers know ids of clients. What they send causes a look at a client's keys only where it could be that
+/// client's, and none at all for a client that is disabled.
+#[tokio::test]
+async fn strangers_cause_no_fetches() {
+    let client = Idp::new("rs08", Algorithm::ES256);
+    let gone = Idp::new("gone", Algorithm::ES256);
+    let (jwks, theirs) = (client.jwks(), gone.jwks());
+    let site = Site::start(move |path, _| match path {
+        "/jwks" => Page::json(&jwks),
+        _ => Page::json(&theirs),
+    })
+    .await;
+    let auth = |path: &str| {
+        let at = site.address;
+        format!("private_key_jwt: {{ jwks_uri: \"http://{at}{path}\", fetch: {{ timeout: 1s }} }}")
+    };
+    let disabled = format!(
+        "clients:\n  gone: {{ enabled: false, auth: {{ {} }} }}\n",
+        auth("/gone")
+    );
+    let change = |yaml: String| {
+        let yaml = replace_auth(&yaml, &auth("/jwks"));
+        yaml.replace("clients:\n", &disabled)
+    };
+    let world = World::with(change, RULES).await;
+    world.gateway.clock.set(NumericDate(T));
+    let a = Asserting {
+        world,
+        client,
+        ids: AtomicU32::new(0),
+    };
+    a.taken("the client's", &a.assertion(json!({}))).await;
+    let looks = site.calls("/jwks").len();
+    let stranger = Idp::new("rs08", Algorithm::ES256);
+    for changes in [
+        json!({ "iss": "other" }),
+        json!({ "aud": "https://other.example.com" }),
+        json!({ "exp": T }),
+        json!({ "iat": T + 6 }),
+        json!({ "exp": T + 301 }),
+        json!({ "jti": "" }),
+        json!({ "jti": 7 }),
+    ] {
+        let what = changes.to_string();
+        let forged = stranger.typed("JWT", &a.claims(changes));
+        let answer = a.refused(&what, &forged, "assertion_kid").await;
+        let text = &answer.json()["error_description"];
+        assert_eq!(text, "client authentication failed", "{what}");
+    }
+    assert_eq!(site.calls("/jwks").len(), looks);
+    // One that could be its own: its owner is asked.
+    let forged = stranger.typed("JWT", &a.claims(json!({})));
+    a.refused("well made", &forged, "assertion_kid").await;
+    assert_eq!(site.calls("/jwks").len(), looks + 1);
+
+    for key in [&gone, &stranger] {
+        let named = json!({ "iss": "gone", "sub": "gone" });
+        let assertion = key.typed("JWT", &a.claims(named));
+        let answer = a.refused("disabled", &assertion, "client_disabled").await;
+        let text = &answer.json()["error_description"];
+        assert_eq!(text, "client authentication failed");
+    }
+    assert_eq!(site.calls("/gone"), [] as [String; 0]);
+}
+
 #[tokio::test]
 async fn every_algorithm_that_we_verify_is_taken() {
     for algorithm in Algorithm::ALL {
@@ -304,6 +369,16 @@ async fn rules_23_24_a_bad_assertion_for_each_rule() {
         (
             "exp too far",
             signed(json!({ "exp": T + 301 })),
+            "assertion_lifetime",
+        ),
+        (
+            "exp before iat",
+            signed(json!({ "iat": T + 4, "exp": T + 3 })),
+            "assertion_lifetime",
+        ),
+        (
+            "exp at iat",
+            signed(json!({ "iat": T + 4, "exp": T + 4 })),
             "assertion_lifetime",
         ),
         (
