@@ -366,6 +366,8 @@ mod tests {
             let may_act = claims(serde_json::json!({ "may_act": bad })).may_act();
             assert!(may_act.is_err(), "{bad}");
         }
+        let long = |bytes: usize| serde_json::json!({ "act": { "sub": "x".repeat(bytes) } });
+        assert!(who(long(1024)).is_ok() && who(long(1025)).is_err());
         let three = serde_json::json!({ "sub": "a", "act": { "sub": "b", "act": { "sub": "c" } } });
         assert!(who(serde_json::json!({ "act": three })).is_err());
         let unknown = serde_json::json!({ "may_act": { "sub": "x", "email": "y" } });

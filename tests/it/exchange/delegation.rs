@@ -14,7 +14,7 @@ const FORMS: [(&str, &str); 8] = [
     ("client", "actor client"),
     ("named", "actor named from agents, partner"),
     ("required", "actor required from agents, partner"),
-    ("optional", "actor optional from agents, partner"),
+    ("optional", "actor optional from agents, partner, idp"),
     ("dropped", "actor client"),
     (
         "ignored",
@@ -742,6 +742,25 @@ async fn a1_may_act_binds_without_an_actor_token() {
                 "invalid_request",
                 "no_rule_for_actor",
             ),
+        }
+    }
+}
+
+/// Without `iss`, a `may_act` means parties of the token's own issuer, whatever else is configured.
+#[tokio::test]
+async fn a_may_act_without_iss_names_parties_of_its_own_issuer() {
+    let court = Court::start().await;
+    let helper = json!({ "sub": "helper", "aud": "optional", "jti": "actor-token" });
+    let helper = court.idp.token(&claims(helper));
+    for (said, lets_in) in [("helper", true), ("another", false)] {
+        let subject = court.subject("optional", &json!({ "may_act": { "sub": said } }));
+        let answer = court.trade("optional", &subject, Some(&helper)).await;
+        if lets_in {
+            let claims = court.opened(said, &answer).await;
+            let act = json!({ "iss": "https://idp.example.com", "sub": "helper" });
+            assert_eq!(claims["act"], act);
+        } else {
+            court.refused(said, &answer, "invalid_request", "no_rule_for_actor");
         }
     }
 }

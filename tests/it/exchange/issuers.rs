@@ -163,6 +163,37 @@ async fn a_refresh_token_is_brought_by_the_client_that_it_was_issued_to() {
     }
 }
 
+/// With an audience of its own, a type goes by that: to be the token's client is not enough for a refresh
+/// token, and not needed for an ID token.
+#[tokio::test]
+async fn the_audience_of_a_type_is_as_configured() {
+    let types = "{ access_token: {}, refresh_token: { audience: [api-one] }, \
+                 id_token: { audience: any, by: keys } }";
+    let rules = rules().replace(
+        "mint { scope: requested & subject.scope }",
+        "mint { scope: requested & [\"api\"] beyond subject }",
+    );
+    let world = World::with(both(types), &rules).await;
+    for (aud, good) in [("api-one", true), ("rs08", false), ("x", false)] {
+        let answer = says(&json!({ "client_id": "rs08", "aud": aud }));
+        world.op.says(move |_| Reply::Json(answer.clone()));
+        let answer = world.gateway.trade_as(REFRESH_TOKEN, "opaque").await;
+        match good {
+            true => drop(world.issued(aud, &answer).await),
+            false => world.refused(aud, &answer, "invalid_request", "audience_wrong"),
+        }
+    }
+    for changes in [
+        json!({ "aud": "x", "azp": "x" }),
+        json!({ "aud": ["x", "y"] }),
+    ] {
+        let claims = with(&without(&claims(json!({})), "scope"), &changes);
+        let id = world.idp.typed("JWT", &claims);
+        let answer = world.gateway.trade_as(ID_TOKEN, &id).await;
+        world.issued("an ID token", &answer).await;
+    }
+}
+
 /// `by:` narrows the ways of a type.
 #[tokio::test]
 async fn a_type_is_verified_as_it_says() {
