@@ -269,30 +269,41 @@ fn detail(error: &ExchangeError) -> String {
 #[derive(Clone, Copy)]
 struct Shown<'a>(&'a BTreeSet<String>);
 
-/// Attributes that show one another: hiding one hides what it can be read from.
-const TELLING: [&[&str]; 4] = [
-    &["scope", "request.scope", "subject.scope"],
-    &["client.id", "client.names"],
-    &[
-        "subject.chain",
-        "subject.chain.depth",
-        "subject.act",
-        "subject.act.issuer",
-        "subject.act.sub",
-        "subject.act.client_id",
-    ],
-    &[
-        "subject.may_act",
-        "subject.may_act.issuer",
-        "subject.may_act.sub",
-        "subject.may_act.client_id",
-    ],
+/// Who acted and who may act: each can be read from the others.
+const ACTORS: &[&str] = &[
+    "subject.chain",
+    "subject.chain.depth",
+    "subject.act",
+    "subject.act.issuer",
+    "subject.act.sub",
+    "subject.act.client_id",
+    "subject.may_act",
+    "subject.may_act.issuer",
+    "subject.may_act.sub",
+    "subject.may_act.client_id",
+    "actor.issuer",
+    "actor.sub",
+    "actor.client_id",
+];
+const SCOPES: &[&str] = &["scope", "request.scope", "subject.scope"];
+const NAMES: &[&str] = &["client.id", "client.names"];
+
+/// Attributes that tell others: hiding one on the left hides those on the right.
+const TELLING: [(&[&str], &[&str]); 5] = [
+    (SCOPES, SCOPES),
+    (NAMES, NAMES),
+    (ACTORS, ACTORS),
+    // A client may be an actor, or named to be one; an actor that says no issuer has the subject's.
+    (NAMES, ACTORS),
+    (&["subject.issuer"], ACTORS),
 ];
 
 impl Shown<'_> {
     fn hides(self, path: &str) -> bool {
-        let twins = TELLING.iter().filter(|twins| twins.contains(&path));
-        self.0.contains(path) || twins.copied().flatten().any(|twin| self.0.contains(*twin))
+        let told = |(hidden, told): &&(&[&str], &[&str])| {
+            told.contains(&path) && hidden.iter().any(|hidden| self.0.contains(*hidden))
+        };
+        self.0.contains(path) || TELLING.iter().any(|entry| told(&entry))
     }
 
     /// The value, unless `path` is hidden.
@@ -381,13 +392,12 @@ fn granted(trail: &Trail, shown: Shown<'_>) -> Option<Value> {
         return None;
     };
     if !allowance.act.is_empty() {
-        let tells = |path: &str| {
-            ["subject.act", "subject.chain", "actor.", "client."]
-                .iter()
-                .any(|part| path.starts_with(part))
-        };
-        let act = shown.made_of(tells, Hop::nested_json(&allowance.act));
-        granted.insert("act".to_owned(), act);
+        let act = Hop::nested_json(&allowance.act);
+        granted.insert("act".to_owned(), shown.value("subject.chain", act));
+    }
+    if let Some(may_act) = &allowance.may_act {
+        let may_act = shown.value("subject.may_act", may_act.to_json());
+        granted.insert("may_act".to_owned(), may_act);
     }
     if trail.permitted.as_ref()?.beyond_subject {
         // More than the subject's token had: to be found again by whoever looks.

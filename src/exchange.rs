@@ -196,7 +196,7 @@ impl ExchangeError {
                 (None, Reason::ActorExpires) => "the actor token is about to expire".to_owned(),
                 (None, Reason::ChainTooLong) => "the chain of actors is too long".to_owned(),
                 (None, Reason::NoRule(Stage::Actor)) => {
-                    "the party that acts is not one that may act for this subject".to_owned()
+                    "acting for this subject in this way is not allowed".to_owned()
                 }
                 (None, _) => match denial.code {
                     ErrorCode::UnauthorizedClient => {

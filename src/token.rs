@@ -54,6 +54,8 @@ pub struct TrustedIssuer {
     pub tenants: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Issuers whose subjects its `may_act` may name without saying so (`may_act_namespace:`).
     pub may_act_namespace: BTreeSet<IssuerAlias>,
+    /// Other issuers whose parties its `act` may name (`act_namespace:`).
+    pub act_namespace: BTreeSet<IssuerAlias>,
     /// How far its clock may differ from ours, in seconds; for `nbf` and `iat`, never for `exp`.
     pub leeway: i64,
     /// How long an introspected token without `exp` counts as valid; refused where `None`.
@@ -138,7 +140,7 @@ pub enum TokenError {
     /// It has `cnf`, which this build cannot honour; or it is an actor token with `act` or `may_act`.
     #[error("the token has `{0}`, which cannot be honoured here")]
     Constrained(&'static str),
-    /// The token has `act` or `may_act`, and what its issuer answers about it says otherwise.
+    /// The token has `act`, `may_act` or `sub`, and what its issuer answers about it says otherwise.
     #[error("the issuer's answer leaves out or changes the `{0}` of the token")]
     Lost(&'static str),
     /// It has a character that no token has.
@@ -208,6 +210,7 @@ impl TokenError {
             Self::Constrained("act") => "token_has_act",
             Self::Constrained("may_act") => "token_has_may_act",
             Self::Constrained(_) => "token_has_cnf",
+            Self::Lost("sub") => "subject_differs",
             Self::Lost(_) => "delegation_lost",
             Self::Malformed => "token_malformed",
             Self::OtherKind => "token_of_other_kind",
@@ -336,8 +339,7 @@ impl IssuerSet {
 
     /// The issuer of this identifier, byte for byte.
     fn by_id(&self, iss: &str) -> Result<&TrustedIssuer, TokenError> {
-        let by_id = |issuer: &&TrustedIssuer| issuer.id.as_str() == iss;
-        match self.iter().find(by_id) {
+        match self.known(iss) {
             None => Err(TokenError::UnknownIssuer),
             Some(issuer) if !issuer.enabled => Err(TokenError::IssuerDisabled { opaque: false }),
             Some(issuer) => Ok(issuer),
@@ -374,9 +376,14 @@ impl IssuerSet {
         &self.own
     }
 
-    /// The alias of an issuer identifier, or `unknown`.
+    /// The issuer of this identifier, enabled or not.
+    fn known(&self, id: &str) -> Option<&TrustedIssuer> {
+        self.iter().find(|issuer| issuer.id.as_str() == id)
+    }
+
+    /// The alias of an issuer identifier; `unknown` also where it is disabled, since nobody vouches for it.
     fn alias_of(&self, id: &str) -> Arc<str> {
-        let known = self.issuers.iter().find(|issuer| issuer.id.as_str() == id);
+        let known = self.known(id).filter(|issuer| issuer.enabled);
         Arc::from(known.map_or(Hop::UNKNOWN, |issuer| issuer.alias.as_str()))
     }
 

@@ -97,6 +97,23 @@ pub(super) fn run(verb: &Explain) -> Exit {
             return Err(COULD_NOT);
         }
     };
+    for issuer in snapshot
+        .realm
+        .issuers
+        .iter()
+        .filter(|issuer| !issuer.enabled)
+    {
+        for stated in facts::PARTIES {
+            if facts.get(&stated.path("issuer")).and_then(Value::as_str)
+                == Some(issuer.alias.as_str())
+            {
+                let (alias, party) = (&issuer.alias, stated.name);
+                complain(&format!(
+                    "note: `{alias}` is disabled: this {party}'s token is refused before the policy is asked\n"
+                ));
+            }
+        }
+    }
     let explanation = explain(&snapshot.realm.policies, &context, |processor| {
         processor.id.to_string()
     });
@@ -170,12 +187,39 @@ fn from_audit(verb: &Explain, id: &str, snapshot: &Snapshot) -> Result<Map<Strin
         );
     }
     match record.get("context") {
-        Some(Value::Object(facts)) => Ok(facts.clone()),
+        Some(Value::Object(facts)) => {
+            if text("config") != snapshot.hash {
+                for path in snapshot
+                    .realm
+                    .policies
+                    .mentioned()
+                    .filter(|path| unrecorded(path, facts))
+                {
+                    complain(&format!(
+                        "note: the record has no `{path}`, which no rule may have asked for then; it is taken as absent\n"
+                    ));
+                }
+            }
+            Ok(facts.clone())
+        }
         _ => Err(format!(
             "this request ended before the policy was asked: {}",
             recorded.trim_end()
         )),
     }
+}
+
+/// Whether a record may lack what the request had: only what rules asked for was recorded. Some things
+/// follow from others, and a chain that is not there is empty.
+fn unrecorded(path: &str, facts: &Map<String, Value>) -> bool {
+    const FOLLOW: [&str; 3] = ["subject.chain", "subject.chain.depth", "subject.expires_in"];
+    let of_request = ["subject.", "actor.", "conn."];
+    let acted = !path.starts_with("actor.") || facts.contains_key("actor.issuer");
+    !facts.contains_key(path)
+        && !FOLLOW.contains(&path)
+        && acted
+        && of_request.iter().any(|begins| path.starts_with(begins))
+        && !facts::is_always(path)
 }
 
 fn add_flags(verb: &Explain, facts: &mut Map<String, Value>) -> Result<(), String> {

@@ -25,7 +25,7 @@ struct Read {
     local: Option<bool>,
     /// The claims of `tenancy:` that the realm does not pin.
     tenancy: Vec<Arc<str>>,
-    /// Where `may_act_namespace` names each alias.
+    /// Where `act_namespace` and `may_act_namespace` name each alias.
     namespace: Vec<(IssuerAlias, Span)>,
     span: Span,
 }
@@ -78,6 +78,7 @@ pub(super) fn issuers(
             claims: issuer.claims.clone(),
             may_act_namespace: issuer.may_act_namespace.clone(),
             tenancy,
+            tenants: issuer.tenants.clone(),
         });
         trusted.push(Arc::new(issuer));
     }
@@ -152,6 +153,7 @@ impl Reader<'_> {
         let mut section = node.section_of(key, self.problems)?;
         let span = section.span.clone();
         // Whose preset is not known lacks everything, for one reason only.
+        let said = section.has("preset");
         let preset_claims = self.preset(&mut section).ok()?;
         let id: Option<Issuer> = section
             .require("issuer", self.problems)
@@ -173,8 +175,15 @@ impl Reader<'_> {
         let local = self.local(&mut section);
         let claims = self.claims(&mut section, preset_claims);
         let (tenancy, tenants) = self.tenancy(&mut section, &claims);
+        if !said && tenants.is_empty() {
+            self.everybodys(id.as_ref(), &tenancy, &span);
+        }
         let client_claims = self.client_claims(&mut section);
-        let namespace = self.namespace(&mut section);
+        let act_namespace = self.namespace(&mut section, "act_namespace");
+        let may_act_namespace = self.namespace(&mut section, "may_act_namespace");
+        let named = |namespace: &[(IssuerAlias, Span)]| {
+            namespace.iter().map(|(alias, _)| alias.clone()).collect()
+        };
         let leeway = self.seconds(&mut section, "leeway", 30, 0..=300);
         let without_exp = section.take("without_exp").and_then(|node| {
             let seconds = node.parse::<Seconds>(self.problems)?.0;
@@ -199,7 +208,8 @@ impl Reader<'_> {
             client_claims,
             claims,
             tenants,
-            may_act_namespace: namespace.iter().map(|(alias, _)| alias.clone()).collect(),
+            act_namespace: named(&act_namespace),
+            may_act_namespace: named(&may_act_namespace),
             leeway,
             without_exp: without_exp.map(|(seconds, _)| seconds),
             keys,
@@ -209,7 +219,7 @@ impl Reader<'_> {
             issuer,
             local,
             tenancy,
-            namespace,
+            namespace: [act_namespace, may_act_namespace].concat(),
             span,
         })
     }
@@ -244,8 +254,8 @@ impl Reader<'_> {
     }
 
     /// `may_act_namespace: [corp]`.
-    fn namespace(&mut self, section: &mut Section) -> Vec<(IssuerAlias, Span)> {
-        let nodes = section.take("may_act_namespace").map(Node::list);
+    fn namespace(&mut self, section: &mut Section, key: &'static str) -> Vec<(IssuerAlias, Span)> {
+        let nodes = section.take(key).map(Node::list);
         let nodes = nodes.unwrap_or_default().into_iter();
         nodes
             .filter_map(|node| Some((node.parse(self.problems)?, node.span)))
@@ -280,6 +290,7 @@ impl Reader<'_> {
             client_claims: claims::CLIENT.iter().map(|name| Arc::from(*name)).collect(),
             claims: BTreeMap::new(),
             tenants: BTreeMap::new(),
+            act_namespace: BTreeSet::new(),
             may_act_namespace: BTreeSet::new(),
             leeway: 0,
             without_exp: None,

@@ -29,11 +29,14 @@ impl Hop {
     /// The issuer of a hop that the realm does not trust.
     pub const UNKNOWN: &'static str = "unknown";
 
-    /// As policies, tests and the audit write it: the issuer by its alias.
+    /// As policies, tests and the audit write it: the issuer by its alias, and by its identifier where it
+    /// has none.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        let unknown = *self.issuer == *Self::UNKNOWN && self.iss != self.issuer;
         members([
             ("issuer", Some(&self.issuer)),
+            ("iss", Some(&self.iss).filter(|_| unknown)),
             ("sub", self.sub.as_ref()),
             ("client_id", self.client_id.as_ref()),
         ])
@@ -86,9 +89,8 @@ pub struct MayAct {
     /// The members as the token has them.
     pub identity: Identity,
     /// The issuer of the token that it stands in.
-    pub within: Issuer,
-    /// Whose names it may mean where it says no `iss`: the token's own issuer, and those that the
-    /// issuer's configuration lists (`may_act_namespace`).
+    pub within: (IssuerAlias, Issuer),
+    /// Whose names it may mean besides that issuer's, where it says no `iss` (`may_act_namespace`).
     pub namespace: BTreeSet<IssuerAlias>,
 }
 
@@ -112,7 +114,7 @@ impl MayAct {
         };
         let of_issuer = match &self.issuer {
             Some(said) => **said == *issuer.as_str(),
-            None => self.namespace.contains(issuer),
+            None => self.within.0 == *issuer || self.namespace.contains(issuer),
         };
         let said = |wanted: &Option<Arc<str>>, is: &dyn Fn(&str) -> bool| {
             wanted.as_ref().is_none_or(|wanted| is(wanted))
@@ -124,8 +126,10 @@ impl MayAct {
         } = &self.identity;
         match party {
             ActingParty::Actor(party) => {
+                // A client alone is named by its own token, not by that of everybody who uses it.
+                let named = sub.as_ref().or(client_id.as_ref());
                 of_issuer
-                    && said(sub, &|sub| sub == party.subject.as_str())
+                    && said(&named.cloned(), &|sub| sub == party.subject.as_str())
                     && said(client_id, &|id| party.client_id.as_deref() == Some(id))
             }
             ActingParty::Client(client) => {
@@ -151,7 +155,7 @@ impl MayAct {
     /// the token that it stood in: under ours it would mean somebody else.
     #[must_use]
     pub fn claim(&self) -> Value {
-        let within: Arc<str> = Arc::from(self.within.as_str());
+        let within: Arc<str> = Arc::from(self.within.1.as_str());
         let Identity {
             iss,
             sub,

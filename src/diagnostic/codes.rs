@@ -114,4 +114,5 @@ pub static CODES: &[Code] = &[
     page!("E1018", "the directory of the audit is not there"),
     page!("E1019", "every request comes from the proxy"),
     page!("E1030", "a client that anybody can be"),
+    page!("E1031", "tokens of every tenant"),
 ];

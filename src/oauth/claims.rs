@@ -3,6 +3,7 @@
 //! A claim of the wrong type is an error, never an absent one: treating it as absent has let tokens
 //! pass that should not have (CVE-2026-25537).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -117,6 +118,13 @@ pub struct Identity {
     pub sub: Option<Arc<str>>,
     /// `client_id`
     pub client_id: Option<Arc<str>>,
+}
+
+/// Whether a text can name a party: it bounds what a chain can grow to, and no control character reaches a
+/// log or a token.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 1024 && !text.chars().any(char::is_control)
 }
 
 impl Identity {
@@ -272,7 +280,23 @@ pub enum ClaimValue {
     /// See [`ClaimType::Uri`].
     Uri(Uri),
     /// See [`ClaimType::StringSet`].
-    StringSet(std::collections::BTreeSet<Arc<str>>),
+    StringSet(BTreeSet<Arc<str>>),
+}
+
+impl ClaimValue {
+    /// Whether it is one of these, as they are written in configuration; of a set, whether all of it is,
+    /// and there is something in it.
+    #[must_use]
+    pub fn is_one_of(&self, texts: &BTreeSet<Arc<str>>) -> bool {
+        let is = |text: &str| texts.contains(text);
+        match self {
+            Self::String(text) => is(text),
+            Self::Int(number) => is(&number.to_string()),
+            Self::Bool(truth) => is(&truth.to_string()),
+            Self::Uri(uri) => is(uri.raw()),
+            Self::StringSet(set) => !set.is_empty() && set.iter().all(|text| is(text)),
+        }
+    }
 }
 
 /// A claim that an issuer's configuration declares.
@@ -342,6 +366,8 @@ mod tests {
             let may_act = claims(serde_json::json!({ "may_act": bad })).may_act();
             assert!(may_act.is_err(), "{bad}");
         }
+        let long = |bytes: usize| serde_json::json!({ "act": { "sub": "x".repeat(bytes) } });
+        assert!(who(long(1024)).is_ok() && who(long(1025)).is_err());
         let three = serde_json::json!({ "sub": "a", "act": { "sub": "b", "act": { "sub": "c" } } });
         assert!(who(serde_json::json!({ "act": three })).is_err());
         let unknown = serde_json::json!({ "may_act": { "sub": "x", "email": "y" } });

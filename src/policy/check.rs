@@ -88,8 +88,10 @@ pub fn check(
         return Err(checker.problems);
     }
     number_outcomes(&mut rules);
+    let aliases = schema.issuers.iter().map(|issuer| issuer.alias.clone());
+    let aliases: Vec<_> = aliases.collect();
     Ok((
-        PolicySet::new(rules, denies, schema.resources.clone()),
+        PolicySet::new(rules, denies, schema.resources.clone(), &aliases),
         checker.problems,
     ))
 }
@@ -177,6 +179,8 @@ struct Parties {
     actor: Option<Vec<usize>>,
     /// Whether there always is an actor token.
     acting: bool,
+    /// Whether nobody has acted, nor is named to.
+    nobody: bool,
 }
 
 /// A clause's content, and its place.
@@ -481,10 +485,14 @@ impl<'a> Checker<'a> {
                 false,
             ),
         };
+        let form = clauses.actor.as_ref();
+        let ignored = form.is_some_and(|found| found.may_act_ignored.is_some());
+        let none = form.is_none_or(|found| *found.form == ast::ActorForm::None);
         Parties {
             subject: self.of_issuers(from.as_deref()),
             actor,
             acting,
+            nobody: kind == ItemKind::Rule && none && !ignored,
         }
     }
 
@@ -565,7 +573,23 @@ impl<'a> Checker<'a> {
                 .help("there, `it` is the actor: `it.issuer`, `it.sub`, `it.client_id`")
                 .into());
         }
-        if let Some(attribute) = ATTRIBUTES.iter().find(|a| a.path == text) {
+        let acted = ["subject.act", "subject.may_act"];
+        if scope.parties.nobody && acted.iter().any(|begins| text.starts_with(begins)) {
+            let problem = wrong(
+                "E0208",
+                format!("`{text}`: under `actor none` there is none"),
+            );
+            let help = "a rule without `actor` takes no token that has one: write `actor client`";
+            return Err(problem.help(help).into());
+        }
+        let found = ATTRIBUTES.iter().find(|a| a.path == text);
+        let of_actor = found.is_some() || text.starts_with(ACTOR_CLAIMS);
+        if of_actor && text.starts_with("actor.") && scope.parties.actor.is_none() {
+            let problem = wrong("E0208", format!("`{text}`: this rule takes no actor token"));
+            let help = "say whose: `actor required from ALIAS`";
+            return Err(problem.help(help).into());
+        }
+        if let Some(attribute) = found {
             if attribute.ty == Type::Hops && scope.kind == ItemKind::Rule {
                 let problem = wrong("E0217", format!("a rule cannot test `{text}`"));
                 let help = "earlier actors give no rights (RFC 8693 section 4.1); a deny may refuse for them";
@@ -584,11 +608,7 @@ impl<'a> Checker<'a> {
             return self.lookup_claim(name, path, &scope.parties.subject, AttributeRef::Claim);
         }
         if let Some(name) = text.strip_prefix(ACTOR_CLAIMS) {
-            let Some(actor) = &scope.parties.actor else {
-                let problem = wrong("E0208", format!("`{text}`: this rule takes no actor token"));
-                let help = "say whose: `actor required from ALIAS`";
-                return Err(problem.help(help).into());
-            };
+            let actor = scope.parties.actor.as_deref().unwrap_or_default();
             let mut resolved = self.lookup_claim(name, path, actor, AttributeRef::ActorClaim)?;
             resolved.optional |= !scope.parties.acting;
             return Ok(resolved);

@@ -6,17 +6,18 @@ mod decision;
 mod evaluate;
 mod trace;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 pub use allowance::{Allowance, ConfineError, Confined, Parameters};
 pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
 pub use trace::{RuleTrace, Trace, TraceLine};
 
-use super::rule::{DenyRule, Outcome, UseRule};
+use super::rule::{DenyRule, Outcome, ParameterValue, Piece, UseRule};
 use super::schema::{AttributeRef, Value};
 use crate::context::ExchangeContext;
-use crate::oauth::id::RuleId;
+use crate::oauth::id::{IssuerAlias, RuleId};
 use crate::oauth::target::ResourceRegistry;
 
 /// Checked rules, each selecting a `P`. The engine does not know what a `P` is.
@@ -27,6 +28,8 @@ pub struct PolicySet<P> {
     resources: ResourceRegistry,
     /// `overrides`, by place in `rules`; there is no circle.
     overrides: BTreeMap<usize, Vec<usize>>,
+    /// How the subjects begin that rules name: `partner|` of `sub: "partner|${subject.sub}"`.
+    given: BTreeSet<Arc<str>>,
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
 }
@@ -36,6 +39,7 @@ impl<P> PolicySet<P> {
         mut rules: Vec<UseRule<P>>,
         mut denies: Vec<DenyRule>,
         resources: ResourceRegistry,
+        issuers: &[IssuerAlias],
     ) -> Self {
         // Ordered by id, so that "the least id" is the first one found and files may come in any order.
         rules.sort_by(|a, b| a.id.cmp(&b.id));
@@ -57,6 +61,7 @@ impl<P> PolicySet<P> {
             .collect();
         Self {
             overrides,
+            given: given(&rules, issuers),
             rules,
             denies,
             resources,
@@ -91,7 +96,7 @@ impl<P> PolicySet<P> {
                     audience: rule.outcome.audience,
                     scope_ceiling: rule.outcome.scope_ceiling,
                     beyond_subject: rule.outcome.beyond_subject,
-                    act_dropped: rule.outcome.act_dropped,
+                    acts: rule.outcome.acts,
                     lifetime: rule.outcome.lifetime,
                     carries_scope: rule.outcome.carries_scope,
                     parameters: rule.outcome.parameters,
@@ -105,6 +110,7 @@ impl<P> PolicySet<P> {
                 denies: self.denies,
                 resources: self.resources,
                 overrides: self.overrides,
+                given: self.given,
                 mentioned: self.mentioned,
             })
         } else {
@@ -136,6 +142,11 @@ impl<P> PolicySet<P> {
         self.mentioned.contains_key(path)
     }
 
+    /// The paths of the attributes that a decision may rest on.
+    pub fn mentioned(&self) -> impl Iterator<Item = &str> {
+        self.mentioned.keys().map(String::as_str)
+    }
+
     /// The values, in one context, of the attributes that a decision rests on: those that every
     /// decision reads, and those that some rule mentions. By path.
     #[must_use]
@@ -162,6 +173,31 @@ impl<P> PolicySet<P> {
         }
         facts
     }
+}
+
+/// What the subjects begin with that templates of `sub` make.
+fn given<P>(rules: &[UseRule<P>], issuers: &[IssuerAlias]) -> BTreeSet<Arc<str>> {
+    let mut given = BTreeSet::new();
+    for rule in rules {
+        let Some(ParameterValue::Text(template)) = rule.outcome.parameters.get("sub") else {
+            continue;
+        };
+        match template.0.as_slice() {
+            // A constant is one name, and not how others begin.
+            [Piece::Text(text), _, ..] => {
+                given.insert(Arc::clone(text));
+            }
+            [Piece::Attribute(issuer), Piece::Text(text), ..] if issuer.is_issuer() => {
+                given.extend(
+                    issuers
+                        .iter()
+                        .map(|alias| Arc::from(format!("{alias}{text}"))),
+                );
+            }
+            _ => {}
+        }
+    }
+    given
 }
 
 /// The attributes that every decision reads, and those that some rule mentions.

@@ -79,6 +79,9 @@ pub(super) fn why(reason: &Reason) -> String {
         Reason::NothingGranted => "none of the requested scope may be granted".to_owned(),
         Reason::SubjectExpires => "the subject token ends within a second".to_owned(),
         Reason::ActorExpires => "the actor token ends within a second".to_owned(),
+        Reason::SubjectTaken => {
+            "the subject's name begins like those that a rule's `sub` gives to others".to_owned()
+        }
         Reason::ChainTooLong => format!("the chain of actors would be longer than {MAX_DEPTH}"),
         Reason::Template(parameter) => {
             format!("the value for `{parameter}` is absent or holds its separator")

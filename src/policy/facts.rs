@@ -3,6 +3,8 @@
 //! The audit writes one for every decision; `explain` reads one, from an audit record, from a file or
 //! from flags. What is not given gets what the realm's configuration or a plain request would have.
 
+mod actors;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,9 +14,9 @@ use serde_json::{Map, Value as Json};
 use super::schema::{
     ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema,
 };
-use crate::context::{Attributes, ClientFacts, ExchangeContext, Hop, MayAct, Party, RequestFacts};
+use crate::context::{Attributes, ClientFacts, ExchangeContext, Party, RequestFacts};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::{ClaimType, Identity, strings};
+use crate::oauth::claims::{ClaimType, strings};
 use crate::oauth::id::{Issuer, IssuerAlias, RequestId};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::Targets;
@@ -105,6 +107,14 @@ pub(super) fn always() -> impl Iterator<Item = AttributeRef> {
         .map(AttributeRef::Fixed)
 }
 
+/// Whether every record has a path, where there is a value.
+#[must_use]
+pub fn is_always(path: &str) -> bool {
+    ALWAYS.contains(&path)
+        || path.starts_with("subject.act.")
+        || path.starts_with("subject.may_act")
+}
+
 /// Paths that a table may have.
 pub fn known_paths(schema: &Schema) -> BTreeSet<String> {
     let fixed = ATTRIBUTES.iter().map(|attribute| attribute.path.to_owned());
@@ -143,18 +153,29 @@ pub fn placeholders(facts: &mut Map<String, Json>, schema: &Schema) -> Vec<Strin
         add(facts, "subject.issuer".to_owned(), alias.into());
     }
     for party in PARTIES {
-        let issuer = party.issuer(facts, schema);
-        for (name, claim) in issuer.iter().flat_map(|issuer| &issuer.claims) {
-            if !claim.optional {
-                add(
-                    facts,
-                    format!("{}{name}", party.claims),
-                    placeholder(claim.ty),
-                );
-            }
+        let Some(issuer) = party.issuer(facts, schema) else {
+            continue;
+        };
+        for (name, claim) in &issuer.claims {
+            let tenant = issuer.tenants.get(name).and_then(|tenants| tenants.first());
+            let value = match (tenant, claim.optional) {
+                (Some(tenant), _) => written(tenant, claim.ty),
+                (None, false) => placeholder(claim.ty),
+                (None, true) => continue,
+            };
+            add(facts, format!("{}{name}", party.claims), value);
         }
     }
     added
+}
+
+/// A tenant as a token writes it.
+fn written(tenant: &str, ty: ClaimType) -> Json {
+    let typed = match ty {
+        ClaimType::Int | ClaimType::Bool => serde_json::from_str(tenant).ok(),
+        ClaimType::String | ClaimType::Uri | ClaimType::StringSet => None,
+    };
+    typed.unwrap_or_else(|| tenant.into())
 }
 
 fn placeholder(ty: ClaimType) -> Json {
@@ -276,110 +297,6 @@ impl Reader<'_> {
             self.wrong(path, "a scope");
         }
         scopes
-    }
-
-    /// The members of an actor, past or to be: of the object at `path`, else each at a path of its own.
-    fn identity(&mut self, path: &str, within: &[&str]) -> Option<Map<String, Json>> {
-        const MEMBERS: [&str; 3] = ["issuer", "sub", "client_id"];
-        let object = match self.facts.get(path) {
-            Some(value) => value.as_object().cloned(),
-            None => {
-                let part = |name: &str| {
-                    let value = self.facts.get(&format!("{path}.{name}"))?;
-                    Some((name.to_owned(), value.clone()))
-                };
-                let parts: Map<String, Json> = MEMBERS.into_iter().filter_map(part).collect();
-                if parts.is_empty() {
-                    return None;
-                }
-                Some(parts)
-            }
-        };
-        let sound = |object: &Map<String, Json>| {
-            let known = |(name, value): (&String, &Json)| {
-                within.contains(&&**name) || (MEMBERS.contains(&&**name) && value.is_string())
-            };
-            object.iter().all(known)
-                && (object.contains_key("sub") || object.contains_key("client_id"))
-        };
-        let object = object.filter(sound);
-        if object.is_none() {
-            self.wrong(
-                path,
-                "an actor: `{ issuer, sub, client_id }`, the latter or one of them",
-            );
-        }
-        object
-    }
-
-    /// The subject's actors: a list, `[{ "issuer": "corp", "sub": "x" }]`, or the outermost one with
-    /// those before it within, `{ "sub": "x", "act": { … } }`.
-    fn chain(&mut self, issuer: &IssuerSchema) -> Vec<Hop> {
-        const PATH: &str = "subject.chain";
-        const WANTED: &str = "a list of actors: `{ issuer, sub, client_id }`";
-        let depth = self.int("subject.chain.depth");
-        let Some(value) = self.facts.get(PATH) else {
-            let mut hops = Vec::new();
-            let mut next = self.identity("subject.act", &["act"]);
-            while let Some(object) = next {
-                hops.push(hop(&object, issuer.alias.as_str()));
-                next = match object.get("act") {
-                    None => None,
-                    Some(inner) => {
-                        let inner = Map::from_iter([("subject.act".to_owned(), inner.clone())]);
-                        let mut reader = Reader {
-                            facts: &inner,
-                            problems: Vec::new(),
-                        };
-                        let read = reader.identity("subject.act", &["act"]);
-                        self.problems.extend(reader.problems);
-                        read
-                    }
-                };
-            }
-            // A record may have the depth alone; who the actors are made no difference then.
-            let depth = usize::try_from(depth.unwrap_or(0)).unwrap_or(0).min(64);
-            while hops.len() < depth {
-                hops.push(hop(&Map::new(), Hop::UNKNOWN));
-            }
-            return hops;
-        };
-        let read = |value: &Json| {
-            let object = value.as_object()?;
-            let known = ["issuer", "sub", "client_id"];
-            let sound = object
-                .iter()
-                .all(|(name, value)| known.contains(&&**name) && value.is_string());
-            sound.then(|| hop(object, Hop::UNKNOWN))
-        };
-        let hops = value
-            .as_array()
-            .and_then(|items| items.iter().map(read).collect::<Option<Vec<_>>>());
-        let fits = hops.as_ref().is_some_and(|hops| {
-            depth.is_none_or(|depth| i64::try_from(hops.len()).is_ok_and(|len| len == depth))
-        });
-        if !fits {
-            self.wrong(PATH, WANTED);
-        }
-        hops.unwrap_or_default()
-    }
-
-    fn may_act(&mut self, issuer: &IssuerSchema) -> Option<MayAct> {
-        let object = self.identity("subject.may_act", &[])?;
-        let text = |name: &str| object.get(name).and_then(Json::as_str).map(Arc::from);
-        let said: Option<Arc<str>> = text("issuer");
-        let mut namespace = issuer.may_act_namespace.clone();
-        namespace.insert(issuer.alias.clone());
-        Some(MayAct {
-            identity: Identity {
-                iss: said.clone(),
-                sub: text("sub"),
-                client_id: text("client_id"),
-            },
-            issuer: said,
-            within: issuer.alias.as_str().parse().ok()?,
-            namespace,
-        })
     }
 
     fn family<'s>(
@@ -506,6 +423,14 @@ impl Reader<'_> {
             issuer.claims.iter().map(|(name, claim)| (name, claim.ty)),
             &mut claims,
         );
+        for (name, tenants) in &issuer.tenants {
+            let path = format!("{}{name}", stated.claims);
+            match claims.get(name) {
+                Some(value) if value.is_one_of(tenants) => {}
+                Some(_) => self.wrong(&path, "a tenant of this realm: others' tokens are refused"),
+                None => self.problems.push(format!("`{path}` is missing")),
+            }
+        }
         let token_type = match self.text(&stated.path("token_type")) {
             Some(text) => TokenType::from_name(&text).ok(),
             None => issuer.token_types.first().cloned(),
@@ -520,7 +445,7 @@ impl Reader<'_> {
             "someone".parse().ok()
         };
         let (chain, may_act) = match stated.name == SUBJECT.name {
-            true => (self.chain(issuer), self.may_act(issuer)),
+            true => (self.chain(issuer, schema), self.may_act(issuer, schema)),
             // One that has either is no actor token.
             false => (Vec::new(), None),
         };
@@ -596,17 +521,5 @@ impl Reader<'_> {
             scope,
             targets,
         }
-    }
-}
-
-/// An actor from its members; `issuer` is that of one that says none.
-fn hop(object: &Map<String, Json>, issuer: &str) -> Hop {
-    let text = |name: &str| object.get(name).and_then(Json::as_str).map(Arc::from);
-    let issuer = text("issuer").unwrap_or_else(|| Arc::from(issuer));
-    Hop {
-        iss: Arc::clone(&issuer),
-        issuer,
-        sub: text("sub"),
-        client_id: text("client_id"),
     }
 }

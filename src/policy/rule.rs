@@ -480,8 +480,8 @@ pub struct Outcome<P> {
     pub scope_ceiling: Option<Scopes>,
     /// `beyond subject`: the subject's own scope does not bound what is granted.
     pub beyond_subject: bool,
-    /// `act: dropped`: the acting party is not written into the token.
-    pub act_dropped: bool,
+    /// Whether the acting party is written into the token: somebody acts, and not `act: dropped`.
+    pub acts: bool,
     /// How long the token may live, in seconds, the processor's maximum applied.
     pub lifetime: i64,
     /// Whether the processor can carry a scope; if not, the rule matches only when none is asked for.

@@ -601,6 +601,12 @@ impl AttributeRef {
         }
     }
 
+    /// Whether it names the subject's issuer.
+    #[must_use]
+    pub fn is_issuer(&self) -> bool {
+        matches!(self, Self::Fixed(attribute) if attribute.path == "subject.issuer")
+    }
+
     /// Its value in a context; `None` when the context lacks it.
     #[must_use]
     pub fn get<'a>(&self, context: &'a ExchangeContext) -> Option<Value<'a>> {
@@ -694,6 +700,8 @@ pub struct IssuerSchema {
     /// The declared claims that tell the tenants of a shared issuer apart (`tenancy:`); none where the
     /// realm pins them, or where the issuer is nobody else's.
     pub tenancy: Vec<Arc<str>>,
+    /// The realm's own tenants, by claim: tokens of others are refused.
+    pub tenants: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
 
 /// A client, as far as policies may speak of it.

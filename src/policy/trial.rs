@@ -25,7 +25,15 @@ use crate::oauth::token_type::TokenType;
 pub const NOW: NumericDate = NumericDate(1_767_614_400);
 
 /// What a test may expect of what is issued, besides a processor's own parameters.
-const EXPECTED: [&str; 6] = ["audience", "scope", "lifetime", "sub", "token_type", "act"];
+const EXPECTED: [&str; 7] = [
+    "audience",
+    "scope",
+    "lifetime",
+    "sub",
+    "token_type",
+    "act",
+    "may_act",
+];
 
 /// A test, ready to run.
 #[derive(Clone, Debug)]
@@ -391,8 +399,8 @@ impl Preparing<'_> {
             }
             ("lifetime", GivenValue::Literal(Literal::Duration(_)), Some(value)) => Some(value),
             ("sub" | "token_type", _, Some(value @ Json::String(_))) => Some(value),
-            ("act", GivenValue::Fields(_), value) => value,
-            ("audience" | "scope" | "lifetime" | "sub" | "token_type" | "act", ..) => None,
+            ("act" | "may_act", GivenValue::Fields(_), value) => value,
+            (name, ..) if EXPECTED.contains(&name) => None,
             (_, GivenValue::Fields(_), value)
                 if parameter.is_some_and(|p| matches!(p.kind, ParameterKind::Map { .. })) =>
             {
@@ -406,7 +414,7 @@ impl Preparing<'_> {
                 "audience" | "scope" => "a list of strings",
                 "lifetime" => "a duration",
                 "sub" | "token_type" => "a string",
-                "act" => "an actor: `{ issuer: ALIAS, sub: \"…\" }`, or `{}` for none",
+                "act" | "may_act" => "an actor: `{ issuer: ALIAS, sub: \"…\" }`, or `{}` for none",
                 _ => "what the parameter takes",
             };
             let message = format!("`{}` takes {wanted}", name.value);
@@ -573,6 +581,10 @@ impl Trial {
             "sub" => allowed.subject.as_str().into(),
             "token_type" => allowed.token_type.name().into(),
             "act" => Hop::nested_json(&allowed.act),
+            "may_act" => match &allowed.may_act {
+                Some(may_act) => may_act.to_json(),
+                None => Map::new().into(),
+            },
             other => permit.parameters().get(other).cloned().unwrap_or_default(),
         }
     }

@@ -1,12 +1,14 @@
 //! Opaque tokens, by asking their issuer (RFC 7662).
 
+use std::sync::Arc;
+
 use super::kind::Said;
 use super::party::{Source, party};
 use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
 use crate::context::{MAX_DEPTH, Party};
 use crate::jose::parse_object;
 use crate::net::{Endpoint, Limits, Net, form_encode};
-use crate::oauth::claims::Claims;
+use crate::oauth::claims::{Claims, Identity};
 use crate::oauth::secret::{RawToken, Secret};
 use crate::proof::Verified;
 
@@ -121,11 +123,19 @@ impl Introspection {
         )?;
         if let Some(said) = said {
             // An answer that leaves these out would make an ordinary token of one that is not.
-            if !said.actors.is_empty() && said.actors != claims.actors(MAX_DEPTH)? {
+            let whole = |identity: Identity| Identity {
+                iss: identity.iss.or_else(|| Some(Arc::from(issuer.id.as_str()))),
+                ..identity
+            };
+            let answered = claims.actors(MAX_DEPTH)?.into_iter().map(whole);
+            if !said.actors.is_empty() && !said.actors.into_iter().map(whole).eq(answered) {
                 return Err(TokenError::Lost("act"));
             }
-            if said.may_act.is_some() && said.may_act != claims.may_act()? {
+            if said.may_act.is_some() && said.may_act.map(whole) != claims.may_act()?.map(whole) {
                 return Err(TokenError::Lost("may_act"));
+            }
+            if said.sub.is_some_and(|sub| sub != party.subject.as_str()) {
+                return Err(TokenError::Lost("sub"));
             }
             party.expires_at = said
                 .end

@@ -33,6 +33,8 @@ const NEUTRAL: &str = "jwt";
 pub(super) struct Said {
     /// Its end, where it has one.
     pub end: Option<NumericDate>,
+    /// Its `sub`, where it has one.
+    pub sub: Option<String>,
     /// Its `act`.
     pub actors: Vec<Identity>,
     /// Its `may_act`.
@@ -123,6 +125,7 @@ pub(super) fn check_unverified(
     }
     Ok(Said {
         end,
+        sub: claims.string("sub")?.map(str::to_owned),
         actors: claims.actors(MAX_DEPTH)?,
         may_act: claims.may_act()?,
     })

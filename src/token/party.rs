@@ -4,7 +4,7 @@ use super::kind;
 use super::{AcceptedType, AudienceRule, Expectation, TokenError, TrustedIssuer};
 use crate::context::{Attributes, Hop, MAX_DEPTH, MayAct, Party};
 use crate::oauth::NumericDate;
-use crate::oauth::claims::{ClaimError, ClaimType, ClaimValue, Claims, Identity, strings};
+use crate::oauth::claims::{ClaimError, ClaimType, Claims, Identity, is_name, strings};
 use crate::oauth::scope::Scopes;
 use crate::oauth::token_type::TokenType;
 use std::collections::BTreeSet;
@@ -102,7 +102,8 @@ pub(super) fn party(
     })
 }
 
-/// The actors of `act` (RFC 8693 §4.1). One that says no `iss` has that of the token.
+/// The actors of `act` (RFC 8693 §4.1). One that says no `iss` has that of the token. One that says that of
+/// another issuer of ours does so with that issuer's leave only: carried on, it would stand under our name.
 fn chain(
     issuer: &TrustedIssuer,
     claims: &Claims,
@@ -110,14 +111,25 @@ fn chain(
 ) -> Result<Vec<Hop>, TokenError> {
     let hop = |actor: Identity| {
         let iss = actor.iss.unwrap_or_else(|| Arc::from(issuer.id.as_str()));
-        Hop {
-            issuer: expectation.issuers.alias_of(&iss),
+        let of = expectation.issuers.alias_of(&iss);
+        if let Some(other) = expectation.issuers.known(&iss)
+            && other.alias != issuer.alias
+            && !issuer.alias.is_own()
+            && !issuer.act_namespace.contains(&other.alias)
+        {
+            return Err(malformed(
+                "act",
+                "names an actor of an issuer for which it cannot speak",
+            ));
+        }
+        Ok(Hop {
+            issuer: of,
             iss,
             sub: actor.sub,
             client_id: actor.client_id,
-        }
+        })
     };
-    Ok(claims.actors(MAX_DEPTH)?.into_iter().map(hop).collect())
+    claims.actors(MAX_DEPTH)?.into_iter().map(hop).collect()
 }
 
 fn may_act(
@@ -125,18 +137,14 @@ fn may_act(
     claims: &Claims,
     expectation: &Expectation<'_>,
 ) -> Result<Option<MayAct>, TokenError> {
-    Ok(claims.may_act()?.map(|identity| {
-        let mut namespace = issuer.may_act_namespace.clone();
-        namespace.insert(issuer.alias.clone());
-        MayAct {
-            issuer: identity
-                .iss
-                .as_ref()
-                .map(|iss| expectation.issuers.alias_of(iss)),
-            identity,
-            within: issuer.id.clone(),
-            namespace,
-        }
+    Ok(claims.may_act()?.map(|identity| MayAct {
+        issuer: identity
+            .iss
+            .as_ref()
+            .map(|iss| expectation.issuers.alias_of(iss)),
+        identity,
+        within: (issuer.alias.clone(), issuer.id.clone()),
+        namespace: issuer.may_act_namespace.clone(),
     }))
 }
 
@@ -196,7 +204,11 @@ fn addressed(rule: &AudienceRule, audience: &[&str], expectation: &Expectation<'
 fn client<'a>(issuer: &TrustedIssuer, claims: &'a Claims) -> Result<Option<&'a str>, TokenError> {
     let mut client = None;
     for name in &issuer.client_claims {
-        client = client.or(claims.string(name)?);
+        let said = claims.string(name)?;
+        if said.is_some_and(|text| !is_name(text)) {
+            return Err(malformed(name, "is no usable name"));
+        }
+        client = client.or(said);
     }
     Ok(client)
 }
@@ -218,15 +230,9 @@ fn authorized_party(
 /// A token of a shared issuer is of one of the realm's tenants. Of a claim with several values, all are.
 fn tenant(issuer: &TrustedIssuer, attributes: &Attributes) -> Result<(), TokenError> {
     for (claim, tenants) in &issuer.tenants {
-        let is = |text: &str| tenants.contains(text);
-        let known = match attributes.get(claim) {
-            None => false,
-            Some(ClaimValue::String(text)) => is(text),
-            Some(ClaimValue::Int(number)) => is(&number.to_string()),
-            Some(ClaimValue::Bool(truth)) => is(&truth.to_string()),
-            Some(ClaimValue::Uri(uri)) => is(uri.raw()),
-            Some(ClaimValue::StringSet(set)) => !set.is_empty() && set.iter().all(|text| is(text)),
-        };
+        let known = attributes
+            .get(claim)
+            .is_some_and(|value| value.is_one_of(tenants));
         if !known {
             return Err(TokenError::WrongTenant(Arc::clone(claim)));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::clients::{claim_type, is_word, not_a_word};
 use crate::config::reader::Reader;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::claims::ClaimDeclaration;
 use crate::section::{Key, Node, Section, Value};
 
@@ -55,6 +55,7 @@ impl Reader<'_> {
         }
         let mut pointer = format!("/{name}");
         let mut separators = ":/".to_owned();
+        let span = key.span.clone();
         let ty = if let Value::Map(_) = node.value {
             let mut details = node.section_of(key, self.problems)?;
             let ty = details
@@ -84,6 +85,9 @@ impl Reader<'_> {
         } else {
             claim_type(&node, self.problems)
         };
+        if let Some(constraint) = constraint(&pointer) {
+            self.constrained(constraint, &span);
+        }
         let declaration = ClaimDeclaration {
             ty: ty?,
             optional,
@@ -106,7 +110,21 @@ impl Reader<'_> {
         if names.is_empty() || names.iter().any(|name| name.is_empty()) {
             self.report("E1006", "`client_claim` names no claim", &span);
         }
+        if let Some(constraint) = names
+            .iter()
+            .find_map(|name| constraint(&format!("/{name}")))
+        {
+            self.constrained(constraint, &span);
+        }
         names
+    }
+
+    fn constrained(&mut self, constraint: &str, span: &Span) {
+        let message = format!("`{constraint}` binds a token, and is no claim like others");
+        let problem = Diagnostic::error("E1006", message).at(span);
+        let help =
+            "policies see it as `subject.act`, `subject.may_act`, and in a deny `subject.chain`";
+        self.problems.push(problem.help(help));
     }
 
     /// `tenancy: tid` or a list: the declared claims that tell the tenants of a shared issuer apart.
@@ -121,6 +139,13 @@ impl Reader<'_> {
         };
         let mut free = Vec::new();
         let mut tenants = Tenants::new();
+        let span = node.span.clone();
+        if matches!(&node.value, Value::Scalar(text) if &**text == "none") {
+            let message = "tokens of every tenant of this issuer are taken, whatever a rule says";
+            self.problems
+                .push(Diagnostic::warning("E1031", message).at(&span));
+            return (free, tenants);
+        }
         let entries: Vec<(Arc<str>, crate::diagnostic::Span, Option<Node>)> = match node.value {
             Value::Map(entries) => entries
                 .into_iter()
@@ -132,6 +157,11 @@ impl Reader<'_> {
                 .filter_map(|node| Some((node.text(self.problems)?, node.span, None)))
                 .collect(),
         };
+        if entries.is_empty() {
+            let problem = Diagnostic::error("E1005", "`tenancy` names no claim").at(&span);
+            let help = "to take tokens of every tenant, say `tenancy: none`";
+            self.problems.push(problem.help(help));
+        }
         for (name, at, values) in entries {
             if !claims.contains_key(&name) {
                 let message = format!("`{name}` is no declared claim of this issuer");
@@ -157,4 +187,12 @@ impl Reader<'_> {
         }
         (free, tenants)
     }
+}
+
+/// The claim that a pointer leads into, where it is one of those that bind a token to somebody.
+fn constraint(pointer: &str) -> Option<&'static str> {
+    let first = pointer.split('/').nth(1);
+    ["act", "may_act", "cnf"]
+        .into_iter()
+        .find(|name| first == Some(*name))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::config::key_source::SOURCES;
 use crate::config::reader::Reader;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::oauth::id::Issuer;
 use crate::section::{self, Section};
 
 /// What is known of one identity provider.
@@ -87,5 +88,27 @@ impl Reader<'_> {
         }
         section.inherit(&inherited);
         Ok(claims)
+    }
+
+    /// An issuer that everybody has tokens of, and for which nothing says whose are taken.
+    pub(super) fn everybodys(&mut self, id: Option<&Issuer>, tenancy: &[Arc<str>], span: &Span) {
+        let Some(id) = id.filter(|_| tenancy.is_empty()) else {
+            return;
+        };
+        let shared = PRESETS.iter().find(|preset| {
+            let says = |line: &str| line.strip_prefix("issuer: ") == Some(id.as_str());
+            let shared = preset.text.lines().any(|line| line.starts_with("tenancy:"));
+            shared && preset.text.lines().any(says)
+        });
+        if let Some(preset) = shared {
+            let message =
+                format!("`{id}` gives tokens to everybody, and nothing says whose are taken");
+            let problem = Diagnostic::warning("E1031", message).at(span);
+            let help = format!(
+                "say `preset: {}`, or `tenancy:` with the claims that tell",
+                preset.name
+            );
+            self.problems.push(problem.help(help));
+        }
     }
 }

@@ -168,12 +168,34 @@ fn a_key_listed_before_it_is_first_signs_at_once_when_it_is() {
     );
     let late = keys.succeed(both(&new, &old), succession(2000)).unwrap();
     assert_eq!(signer(&late, 2000), new.kid());
+    assert_eq!(private(&late), [new.kid()], "only where it signs");
     // And back, at once: the old one is known.
     let back = late
         .succeed(vec![Arc::clone(&old)], succession(2100))
         .unwrap();
     assert_eq!(signer(&back, 2100), old.kid());
     assert_eq!(published(&back), [old.kid(), new.kid()]);
+}
+
+#[test]
+fn the_first_key_of_an_algorithm_waits_and_still_stays_for_its_tokens() {
+    let (old, first) = (ed(), key(Algorithm::ES256));
+    let both = vec![Arc::clone(&old), Arc::clone(&first)];
+    let keys = SigningKeys::started(vec![Arc::clone(&old)], at(0), 600).unwrap();
+    let keys = keys.succeed(both.clone(), succession(1000)).unwrap();
+    let again = keys.succeed(both, succession(1100)).unwrap();
+    for keys in [keys, again] {
+        let signs = |now| keys.signer(Some(Algorithm::ES256), at(now)).unwrap().kid();
+        assert_eq!(signs(1200), old.kid());
+        assert_eq!(signs(1700), first.kid());
+        let without = keys
+            .succeed(vec![Arc::clone(&old)], succession(1700))
+            .unwrap();
+        assert_eq!(published(&without), [old.kid(), first.kid()]);
+        let after = |now| without.succeed(vec![Arc::clone(&old)], succession(now));
+        assert_eq!(published(&after(5330).unwrap()), [old.kid(), first.kid()]);
+        assert_eq!(published(&after(5331).unwrap()), [old.kid()]);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! `or`), or defaulted with `??`.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::policy::rule::{Atom, Comparison, Condition, Test};
+use crate::policy::rule::{Atom, Comparison, Condition, Constant, Test};
 use crate::policy::schema::{AttributeRef, Type};
 use crate::policy::syntax::ast::ItemKind;
 
@@ -93,6 +93,10 @@ fn walk(
                 if !ty.is_set() {
                     problem = problem.help(format!("or give a default: `{path} ?? …`"));
                 }
+                if kind == ItemKind::Deny {
+                    let help = format!("where its absence is fine: `present {path} and …`");
+                    problem = problem.help(help);
+                }
                 problems.push(problem);
             }
         }
@@ -137,10 +141,15 @@ fn other_spellings(condition: &Condition, kind: ItemKind, problems: &mut Diagnos
 
 /// The attributes of an atom that have no default.
 fn operands(atom: &Atom) -> impl Iterator<Item = &AttributeRef> {
-    let left = (&atom.left.attribute, atom.left.default.is_some());
-    let both = std::iter::once(left).chain(atom.test.right());
-    both.filter(|(_, default)| !default)
+    both(atom)
+        .filter(|(_, default)| !default)
         .map(|(attribute, _)| attribute)
+}
+
+/// The attributes of an atom, and whether each has a default.
+fn both(atom: &Atom) -> impl Iterator<Item = (&AttributeRef, bool)> {
+    let left = (&atom.left.attribute, atom.left.default.is_some());
+    std::iter::once(left).chain(atom.test.right())
 }
 
 /// A deny should stay true when a request asks for more, or comes by way of more actors (monotone deny).
@@ -158,13 +167,19 @@ fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
     };
     let left = grows(atom.left.attribute.path());
     // With an actor token, what was absent is there: what holds of nobody need not hold of somebody.
-    let left_side = (&atom.left.attribute, atom.left.default.is_some());
-    let of_actor = std::iter::once(left_side)
-        .chain(atom.test.right())
+    let of_actor = both(atom)
         .filter(|(attribute, _)| attribute.path().starts_with("actor."))
         .any(|(_, default)| atom.negated || default);
     if of_actor {
         problems.push(slips_past(&atom.span));
+        return;
+    }
+    // Whoever acts next stands where the outermost actor stood.
+    let outermost = both(atom).any(|(attribute, _)| attribute.path().starts_with("subject.act"));
+    if outermost && (atom.negated || !matches!(atom.test, Test::Present)) {
+        let message = "one more actor would slip past this deny";
+        let problem = Diagnostic::warning("E0330", message).at(&atom.span);
+        problems.push(problem.help("look at all of them: `any subject.chain where (it.sub == …)`"));
         return;
     }
     let falsifiable = match &atom.test {
@@ -189,16 +204,33 @@ fn falsifiable(atom: &Atom, problems: &mut Diagnostics) {
         }
         // Of these, only the depth of a chain can grow.
         Test::Equals(_) | Test::In(_) => left,
-        Test::EqualsAttribute(_)
-        | Test::Prefixes(_)
-        | Test::Hours(_)
-        | Test::Like(_)
-        | Test::LikeUri(_)
-        | Test::Under(_) => false,
+        Test::EqualsAttribute(other) => left || grows(other.attribute.path()),
+        Test::Prefixes(_) | Test::Hours(_) | Test::Like(_) | Test::LikeUri(_) | Test::Under(_) => {
+            false
+        }
     };
     if falsifiable {
         problems.push(slips_past(&atom.span));
     }
+}
+
+/// In a rule, earlier actors give no rights (RFC 8693 §4.1): a chain may be too long, not too short.
+pub fn longer_chains(atom: &Atom) -> Option<Diagnostic> {
+    let depth = |attribute: &AttributeRef| attribute.path() == "subject.chain.depth";
+    if !both(atom).any(|(attribute, _)| depth(attribute)) {
+        return None;
+    }
+    let bounds = match &atom.test {
+        Test::Compare(Comparison::Less | Comparison::AtMost, _) => !atom.negated,
+        Test::Compare(Comparison::Greater | Comparison::AtLeast, _) => atom.negated,
+        Test::Compare(Comparison::Equal, 0) | Test::Equals(Constant::Int(0)) => !atom.negated,
+        _ => false,
+    };
+    let message = "a rule can only say how long a chain may be at most";
+    let problem = Diagnostic::error("E0217", message).at(&atom.span);
+    let help =
+        "earlier actors give no rights (RFC 8693 section 4.1): write `subject.chain.depth < 3`";
+    (!bounds).then(|| problem.help(help))
 }
 
 /// The warning for a deny that a request escapes by asking for more.

@@ -47,6 +47,11 @@ impl<'a> Checker<'a> {
         let parts: Option<Vec<Condition>> = parts.into_iter().collect();
         let mut whole = flatten(Condition::All(parts?));
         any_query_where_matching_refuses(&mut whole, kind == ItemKind::Deny);
+        if kind == ItemKind::Rule {
+            let mut found = Vec::new();
+            whole.atoms(&mut |atom| found.extend(absence::longer_chains(atom)));
+            self.problems.extend(Diagnostics::from_iter(found));
+        }
         let mut found = Diagnostics::default();
         let optional = |attribute: &AttributeRef| self.optional(attribute, scope);
         absence::check(&whole, kind, optional, &mut found);

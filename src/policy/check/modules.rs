@@ -310,6 +310,7 @@ impl<'a> Checker<'a> {
             subject: self.of_issuers(None),
             actor: Some(self.of_issuers(None)),
             acting: false,
+            nobody: false,
         };
         for (index, file) in files.iter().enumerate() {
             self.module = index;

@@ -13,7 +13,7 @@ use crate::policy::rule::{
     ActorForm, Condition, Headers, Outcome, ParameterValue, Piece, ResourceMatch, TargetsMatch,
     Template, Test,
 };
-use crate::policy::schema::{ParameterKind, ProcessorSchema, Type};
+use crate::policy::schema::{AttributeRef, ParameterKind, ProcessorSchema, Type};
 use crate::policy::syntax::ast::{self, Literal, Spanned, Text, Value};
 
 /// Parameters that mean the same for every processor.
@@ -50,6 +50,7 @@ impl<'a> Checker<'a> {
             subject: Vec::new(),
             actor: parties.actor.clone(),
             acting: parties.acting,
+            nobody: parties.nobody,
         };
         let parties = if clauses.from.is_some() {
             parties
@@ -64,7 +65,10 @@ impl<'a> Checker<'a> {
             audience: None,
             scope_ceiling: None,
             beyond_subject: false,
-            act_dropped: false,
+            acts: headers
+                .actor
+                .as_ref()
+                .is_some_and(|header| header.value.form != ActorForm::None),
             lifetime: processor.lifetime.min(processor.max_lifetime),
             carries_scope: processor.carries_scope,
             parameters: BTreeMap::new(),
@@ -163,7 +167,7 @@ impl<'a> Checker<'a> {
                     outcome.lifetime = lifetime;
                 }
             }
-            "act" => outcome.act_dropped = self.act_parameter(parameter),
+            "act" => outcome.acts &= !self.act_parameter(parameter),
             other => match processor
                 .parameters
                 .iter()
@@ -732,6 +736,18 @@ impl<'a> Checker<'a> {
 
     /// A `sub` that two issuers' subjects could share. Explicit, so that it loads.
     fn subjects_apart(&mut self, template: &Template, issuers: &[usize], span: &Span) {
+        for path in template.attributes().map(AttributeRef::path) {
+            let acts = ["actor.", "subject.act", "subject.may_act"];
+            if acts.iter().any(|begins| path.starts_with(begins)) {
+                let message =
+                    format!("`{path}` is not the subject: who acts is written into `act`");
+                self.wrong_value(span, &message);
+            } else if path.starts_with("client.") && template.0.len() == 1 {
+                let message = format!("`{path}` alone could be taken for a user of that name");
+                let problem = Diagnostic::error("E0602", message).at(span);
+                self.report(problem.help(format!("for example `sub: \"client|${{{path}}}\"`")));
+            }
+        }
         let schema = self.schema;
         let issuers: Vec<_> = issuers
             .iter()

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Checker, Parties};
+use super::{Checker, OF_ACTORS, Parties};
 use crate::diagnostic::Diagnostic;
 use crate::oauth::id::IssuerAlias;
 use crate::policy::rule::{Condition, Test};
@@ -54,27 +54,31 @@ fn fixes(condition: &Condition, issuer: &IssuerAlias, family: &str, claims: &[Ar
         Condition::Any(parts) => {
             !parts.is_empty() && parts.iter().all(|part| fixes(part, issuer, family, claims))
         }
-        Condition::Atom(atom) if atom.negated || atom.left.default.is_some() => false,
-        Condition::Atom(atom) => match (&atom.left.attribute, &atom.test) {
-            (AttributeRef::Claim(name), Test::Equals(_) | Test::In(_)) => {
+        Condition::Atom(atom) if atom.left.default.is_some() => false,
+        Condition::Atom(atom) => match (&atom.left.attribute, &atom.test, atom.negated) {
+            (AttributeRef::Claim(name), Test::Equals(_) | Test::In(_), false) => {
                 family == CLAIMS && claims.contains(name)
             }
-            (AttributeRef::ActorClaim(name), Test::Equals(_) | Test::In(_)) => {
+            (AttributeRef::ActorClaim(name), Test::Equals(_) | Test::In(_), false) => {
                 family == ACTOR_CLAIMS && claims.contains(name)
             }
+            // Without an actor token there is none of a wrong tenant.
+            (AttributeRef::Fixed(attribute), Test::Present, true) => {
+                family == ACTOR_CLAIMS && OF_ACTORS.contains(&attribute.path)
+            }
             // Of other issuers altogether.
-            (AttributeRef::Fixed(attribute), test) => {
+            (AttributeRef::Fixed(attribute), test, negated) => {
                 let party = match family == CLAIMS {
                     true => "subject.issuer",
                     false => "actor.issuer",
                 };
                 let this = Value::Text(issuer.as_str());
-                attribute.path == party
-                    && match test {
-                        Test::Equals(other) => other.value() != this,
-                        Test::In(others) => !others.contains(this),
-                        _ => false,
-                    }
+                let is = match test {
+                    Test::Equals(other) => Some(other.value() == this),
+                    Test::In(others) => Some(others.contains(this)),
+                    _ => None,
+                };
+                attribute.path == party && is == Some(negated)
             }
             _ => false,
         },

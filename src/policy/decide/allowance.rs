@@ -12,7 +12,7 @@ use crate::oauth::response::{Fact, IssuedToken};
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::ResourceRegistry;
 use crate::oauth::token_type::TokenType;
-use crate::policy::rule::{ActorForm, Outcome, ParameterValue, Piece, Template, UseRule};
+use crate::policy::rule::{Outcome, ParameterValue, Piece, Template, UseRule};
 use crate::policy::schema::{AttributeRef, Value};
 
 /// The most that may be issued.
@@ -95,6 +95,18 @@ impl Template {
 }
 
 impl ParameterValue {
+    /// Whether it begins with what a token says, and not with whose token it is.
+    fn begins_open(&self) -> bool {
+        let open = |attribute: &AttributeRef| !attribute.is_issuer();
+        match self {
+            Self::Text(template) => {
+                matches!(template.0.first(), Some(Piece::Attribute(first)) if open(first))
+            }
+            Self::Attribute(attribute) => open(attribute),
+            Self::Int(_) | Self::Bool(_) | Self::Strings(_) | Self::Map(_) => false,
+        }
+    }
+
     /// The value in one context; `None` when an attribute that it needs is absent.
     fn render(&self, context: &ExchangeContext) -> Result<Option<serde_json::Value>, Collision> {
         Ok(match self {
@@ -154,7 +166,7 @@ impl<P: std::fmt::Debug> Outcome<P> {
             self.audience,
             self.scope_ceiling,
             self.beyond_subject,
-            self.act_dropped,
+            self.acts,
             self.lifetime
         )
     }
@@ -165,6 +177,7 @@ pub(super) fn permit<'a, P>(
     rule: &'a UseRule<P>,
     context: &'a ExchangeContext,
     resources: &ResourceRegistry,
+    given: &BTreeSet<Arc<str>>,
 ) -> Result<Permit<'a>, Denial> {
     let refuse = |code, reason| Denial {
         code,
@@ -190,6 +203,16 @@ pub(super) fn permit<'a, P>(
             .ok_or_else(|| refuse(ErrorCode::InvalidRequest, Reason::Template("sub")))?,
         None => context.subject.subject.clone(),
     };
+    // What is ours already has its name, whoever gave it; any other issuer could choose one that a rule
+    // makes of another's subject.
+    let as_it_is = outcome
+        .parameters
+        .get("sub")
+        .is_none_or(ParameterValue::begins_open);
+    let taken = |begins: &Arc<str>| subject.as_str().starts_with(&**begins);
+    if as_it_is && !context.subject.issuer.is_own() && given.iter().any(taken) {
+        return Err(refuse(ErrorCode::InvalidRequest, Reason::SubjectTaken));
+    }
     let audience = audience_of(outcome, context, resources);
     let scope = granted_scope(outcome, context, &audience, resources);
     let asked = context
@@ -238,14 +261,16 @@ pub(super) fn permit<'a, P>(
 /// Who acts, over those who acted before. The subject's own chain is never lost, and its `may_act` only
 /// where the acting party has been written down instead.
 fn delegation<P>(rule: &UseRule<P>, context: &ExchangeContext) -> (Vec<Hop>, Option<MayAct>) {
-    let form = rule.headers.actor.as_ref().map(|header| &header.value.form);
-    let acts = !matches!(form, None | Some(ActorForm::None)) && !rule.outcome.act_dropped;
     let mut act = context.subject.chain.clone();
-    if acts {
-        act.insert(0, context.acting_hop());
-        return (act, None);
+    if !rule.outcome.acts {
+        return (act, context.subject.may_act.clone());
     }
-    (act, context.subject.may_act.clone())
+    let acting = context.acting_hop();
+    // Whoever acts once more after itself has not changed.
+    if act.first() != Some(&acting) {
+        act.insert(0, acting);
+    }
+    (act, None)
 }
 
 /// Effective scope ∩ the subject's (unless `beyond subject`, which needs a ceiling) ∩ the rule's ceiling ∩
@@ -403,6 +428,7 @@ mod tests {
             claims: BTreeMap::new(),
             may_act_namespace: BTreeSet::new(),
             tenancy: Vec::new(),
+            tenants: BTreeMap::new(),
         };
         let schema = Schema {
             issuers: vec![issuer],
@@ -529,7 +555,7 @@ mod tests {
             audience: None,
             scope_ceiling: None,
             beyond_subject: false,
-            act_dropped: false,
+            acts: false,
             lifetime: 60,
             carries_scope: true,
             parameters: BTreeMap::new(),

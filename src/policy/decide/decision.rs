@@ -110,6 +110,8 @@ pub enum Reason {
     SubjectExpires,
     /// The actor token does.
     ActorExpires,
+    /// The subject's name begins as those that a rule gives to others.
+    SubjectTaken,
     /// With one more actor, the chain of actors would be longer than may be.
     ChainTooLong,
     /// A template's value holds the character that separates it from what follows.
@@ -127,6 +129,7 @@ impl Reason {
             Self::NothingGranted => "nothing_granted",
             Self::SubjectExpires => "subject_expires",
             Self::ActorExpires => "actor_expires",
+            Self::SubjectTaken => "subject_taken",
             Self::ChainTooLong => "chain_too_long",
             Self::Template(_) => "template_value",
         }

@@ -72,7 +72,7 @@ impl<P> PolicySet<P> {
                 tell: None,
             });
         }
-        match permit(first, context, &self.resources) {
+        match permit(first, context, &self.resources, &self.given) {
             Ok(permit) => Decision::Permit(&first.outcome.processor, permit),
             Err(denial) => Decision::Deny(denial),
         }

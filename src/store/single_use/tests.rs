@@ -184,6 +184,46 @@ fn a_full_memory_refuses_and_forgets_nothing_that_lives() {
 }
 
 #[test]
+fn another_owner_that_comes_gives_none_a_second_share() {
+    let memory = memory();
+    let limits = Limits::new(8);
+    let use_up = |owner: &str, id: &str| {
+        memory.use_up(&ticket(owner, id, START + 200), limits, at(START + 100))
+    };
+    assert_eq!((use_up("a", "1"), use_up("a", "2")), (Ok(()), Ok(())));
+    for other in ["b", "c"] {
+        assert_eq!(use_up(other, "1"), Ok(()));
+        assert_eq!(use_up("a", "3"), Err(Refusal::OwnerFull), "{other}");
+    }
+}
+
+#[test]
+fn what_has_ended_takes_no_room_any_more() {
+    let owner = Arc::new(Owner(AtomicUsize::new(3_000)));
+    let mut shard = Shard {
+        used: HashSet::new(),
+        ends: BTreeMap::new(),
+        forgotten: i64::MIN,
+    };
+    for id in 0..3_000 {
+        let added = shard.add(key(&[&id.to_string()]), START + 8, &owner);
+        assert_eq!(added, Ok(()));
+    }
+    let full = shard.used.capacity();
+    assert_eq!(shard.forget(at(START + 7), MANY), 0, "all alive");
+    for left in (0..3_000).rev().step_by(100) {
+        assert_eq!(shard.forget(at(START + 8), 100), 100);
+        assert_eq!(shard.used.len(), left - 99);
+        assert!(
+            left > 800 || shard.used.capacity() < full,
+            "a large table is given back"
+        );
+    }
+    assert!(shard.used.capacity() <= SMALL && shard.ends.len() <= 1);
+    assert_eq!(owner.0.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn owners_without_entries_are_dropped() {
     let memory = memory();
     for round in 0..100_i64 {

@@ -14,7 +14,7 @@ const FORMS: [(&str, &str); 8] = [
     ("client", "actor client"),
     ("named", "actor named from agents, partner"),
     ("required", "actor required from agents, partner"),
-    ("optional", "actor optional from agents, partner"),
+    ("optional", "actor optional from agents, partner, idp"),
     ("dropped", "actor client"),
     (
         "ignored",
@@ -35,6 +35,11 @@ pub struct Court {
 
 impl Court {
     pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With further keys of the root file.
+    async fn with(more: &str) -> Self {
         let idp = Idp::new("https://idp.example.com", Algorithm::ES256);
         let agents = Idp::new("https://agents.example.com", Algorithm::ES256);
         let partner = Idp::new("https://partner.example.com", Algorithm::EdDSA);
@@ -42,7 +47,7 @@ impl Court {
             .replace("OP", "127.0.0.1:1")
             .replace(
                 "subjects: local }",
-                "subjects: local, may_act_namespace: [agents] }\n  \
+                "subjects: local, may_act_namespace: [agents], act_namespace: [agents] }\n  \
                  agents: { issuer: https://agents.example.com, jwks_file: agents.json, audience: client, scope: claim }",
             );
         // A client for each form, so that a refusal is about that form's rule alone.
@@ -82,7 +87,7 @@ impl Court {
             ("partner.json", &*three),
             ("op.secret", "secret-for-the-introspection-endpoint"),
         ];
-        let gateway = Gateway::start(&yaml, &rules, &files).await;
+        let gateway = Gateway::start(&format!("{more}{yaml}"), &rules, &files).await;
         Self {
             gateway,
             idp,
@@ -524,19 +529,169 @@ async fn a1_rule_33_a_finished_delegation_stays_one_on_every_further_hop() {
     assert_eq!(claims["act"], bot);
 }
 
-/// Rule 31: who acted before gives no right; a deny may refuse for it.
+/// Rule 31: who acted before gives no right; the current actor may, and a deny may refuse for any of them.
 #[tokio::test]
 async fn rule_31_earlier_actors_give_no_rights_but_may_be_refused_for() {
+    let rules = "policy 1 module main
+rule admins {
+  from  idp
+  by    client \"rs08\"
+  to    resource under \"https://backend.example.com\"
+  actor client
+  when  subject.act.sub == \"admin\"
+  use   mint
+}
+deny banned { when any subject.chain where (absent it.sub or it.sub == \"banned\") }
+";
+    let world = super::World::with(|yaml| yaml, rules).await;
+    for (chain, reason) in [
+        (vec!["admin"], None),
+        (vec!["admin", "somebody"], None),
+        (vec!["somebody", "admin"], Some("no_rule")),
+        (vec!["somebody"], Some("no_rule")),
+        (vec!["admin", "banned"], Some("denied")),
+        (vec!["admin", "somebody", "banned"], Some("denied")),
+        (vec!["banned"], Some("denied")),
+    ] {
+        let act = chain.iter().rev().fold(None, |within: Option<Value>, sub| {
+            let mut hop = json!({ "sub": sub });
+            if let Some(within) = within {
+                hop["act"] = within;
+            }
+            Some(hop)
+        });
+        let token = world.idp.token(&claims(json!({ "act": act })));
+        let answer = world.gateway.trade(&token).await;
+        let what = format!("{chain:?}");
+        match reason {
+            None => drop(world.issued(&what, &answer).await),
+            Some(reason) => world.refused(&what, &answer, "invalid_request", reason),
+        }
+    }
+}
+
+/// An issuer speaks for its own parties, and for those of others that its configuration names: nobody writes
+/// an actor of ours, or of a third one, into a chain that we sign.
+#[tokio::test]
+async fn a1_nobody_writes_actors_of_another_issuer_into_a_chain() {
     let court = Court::start().await;
-    let with_chain = |outer: &str| {
-        court.subject(
-            "client",
-            &json!({ "act": { "sub": outer, "act": { "sub": "admin" } } }),
-        )
-    };
-    for outer in ["a", "admin"] {
-        let answer = court.trade("client", &with_chain(outer), None).await;
-        court.opened(outer, &answer).await;
+    for (act, reason) in [
+        (json!({ "sub": "x" }), None),
+        (
+            json!({ "iss": "https://idp.example.com", "sub": "x" }),
+            None,
+        ),
+        (
+            json!({ "iss": "https://agents.example.com", "sub": "x" }),
+            None,
+        ),
+        // Of whom nobody here knows anything: it stays `unknown`, and a deny may say so.
+        (
+            json!({ "iss": "https://elsewhere.example", "sub": "x" }),
+            None,
+        ),
+        (
+            json!({ "iss": "https://as.example.com", "client_id": "orders-api" }),
+            Some("claim_invalid"),
+        ),
+        (
+            json!({ "iss": "https://partner.example.com", "sub": "x" }),
+            Some("claim_invalid"),
+        ),
+        (
+            json!({ "sub": "x", "act": { "iss": "https://as.example.com", "client_id": "y" } }),
+            Some("claim_invalid"),
+        ),
+    ] {
+        let what = act.to_string();
+        let answer = court
+            .trade(
+                "client",
+                &court.subject("client", &json!({ "act": act })),
+                None,
+            )
+            .await;
+        match reason {
+            None => drop(court.opened(&what, &answer).await),
+            Some(reason) => court.refused(&what, &answer, "invalid_request", reason),
+        }
+    }
+    let elsewhere = json!({ "act": { "iss": "https://elsewhere.example", "sub": "x" } });
+    let answer = court
+        .trade("client", &court.subject("client", &elsewhere), None)
+        .await;
+    let issued = court.opened("carried", &answer).await;
+    assert_eq!(issued["act"]["act"], elsewhere["act"]);
+    let recorded = &court.gateway.last()["granted"]["act"]["act"];
+    assert_eq!(
+        *recorded,
+        json!({ "issuer": "unknown", "iss": "https://elsewhere.example", "sub": "x" })
+    );
+}
+
+/// A `may_act` that names a client means the client's own token, not that of everybody who uses it.
+#[tokio::test]
+async fn a1_may_act_of_a_client_does_not_name_its_users() {
+    let court = Court::start().await;
+    let subject = court.subject("named", &json!({ "may_act": { "client_id": "app" } }));
+    for (sub, client_id, lets_in) in [
+        ("app", json!({ "client_id": "app" }), true),
+        ("mallory", json!({ "client_id": "app" }), false),
+        ("app", json!({ "client_id": "other" }), false),
+        ("app", json!({}), false),
+    ] {
+        let actor = court.actor("named", &with(&json!({ "sub": sub }), &client_id));
+        let answer = court.trade("named", &subject, Some(&actor)).await;
+        let what = format!("{sub} {client_id}");
+        match lets_in {
+            true => drop(court.opened(&what, &answer).await),
+            false => court.refused(&what, &answer, "invalid_request", "no_rule_for_actor"),
+        }
+    }
+    let both = json!({ "may_act": { "sub": "mallory", "client_id": "app" } });
+    let actor = court.actor("named", &json!({ "sub": "mallory", "client_id": "app" }));
+    let answer = court
+        .trade("named", &court.subject("named", &both), Some(&actor))
+        .await;
+    court.opened("named in full", &answer).await;
+}
+
+/// Whoever acts once more after itself is written down once: a client may come as often as it likes.
+#[tokio::test]
+async fn a_client_that_acts_again_is_not_written_down_twice() {
+    let court = Court::start().await;
+    let act = json!({ "iss": "https://as.example.com", "client_id": "client" });
+    let snapshot = court.gateway.running.gateway.live.load();
+    let own = json!({
+        "iss": "https://as.example.com", "sub": "alice", "aud": "client", "client_id": "client",
+        "iat": NOW - 5, "exp": NOW + 300, "jti": "own", "scope": "api", "act": act,
+    });
+    let now = cambist::oauth::NumericDate(NOW);
+    let own = snapshot
+        .realm
+        .keys
+        .signer(None, now)
+        .unwrap()
+        .compact("at+jwt", &own)
+        .unwrap();
+    let answer = court.trade("client", &own, None).await;
+    assert_eq!(court.opened("again", &answer).await["act"], act);
+}
+
+/// What is refused on the next hop is not written into a token: a client's name is a name.
+#[tokio::test]
+async fn an_actor_of_no_usable_name_is_refused() {
+    let court = Court::start().await;
+    let subject = court.subject("required", &json!({}));
+    let long = "x".repeat(1025);
+    for (what, client_id) in [
+        ("a line break", "a\nb"),
+        ("nothing", ""),
+        ("too long", &long),
+    ] {
+        let actor = court.actor("required", &json!({ "client_id": client_id }));
+        let answer = court.trade("required", &subject, Some(&actor)).await;
+        court.refused(what, &answer, "invalid_request", "claim_invalid");
     }
 }
 
@@ -591,6 +746,25 @@ async fn a1_may_act_binds_without_an_actor_token() {
     }
 }
 
+/// Without `iss`, a `may_act` means parties of the token's own issuer, whatever else is configured.
+#[tokio::test]
+async fn a_may_act_without_iss_names_parties_of_its_own_issuer() {
+    let court = Court::start().await;
+    let helper = json!({ "sub": "helper", "aud": "optional", "jti": "actor-token" });
+    let helper = court.idp.token(&claims(helper));
+    for (said, lets_in) in [("helper", true), ("another", false)] {
+        let subject = court.subject("optional", &json!({ "may_act": { "sub": said } }));
+        let answer = court.trade("optional", &subject, Some(&helper)).await;
+        if lets_in {
+            let claims = court.opened(said, &answer).await;
+            let act = json!({ "iss": "https://idp.example.com", "sub": "helper" });
+            assert_eq!(claims["act"], act);
+        } else {
+            court.refused(said, &answer, "invalid_request", "no_rule_for_actor");
+        }
+    }
+}
+
 /// What is written down for the operator: the actor and its token, never the token itself.
 #[tokio::test]
 async fn the_record_of_a_delegation_can_be_decided_again() {
@@ -625,4 +799,46 @@ async fn the_record_of_a_delegation_can_be_decided_again() {
     let whole = record.to_string();
     assert!(!whole.contains(&*subject) && !whole.contains(&*actor) && !whole.contains(SECRET));
     assert!(!whole.contains(&basic("named", SECRET)));
+}
+
+/// What `redact` hides of an actor is hidden wherever it can be read from.
+#[tokio::test]
+async fn redact_hides_actors_wherever_they_stand() {
+    for (path, sentinel) in [
+        ("actor.sub", "hidden-bot"),
+        ("subject.may_act", "hidden-bot"),
+        ("subject.may_act.sub", "hidden-bot"),
+        ("subject.chain", "hidden-hop"),
+        ("subject.act", "hidden-hop"),
+        ("subject.act.sub", "hidden-hop"),
+        ("subject.chain.depth", "hidden-hop"),
+        ("actor.issuer", "hidden-bot"),
+        ("subject.issuer", "hidden-hop"),
+        ("client.id", "hidden-hop"),
+        ("client.names", "hidden-bot"),
+    ] {
+        let court = Court::with(&format!("audit: {{ redact: [{path}] }}\n")).await;
+        let said = json!({ "act": { "sub": "hidden-hop" }, "may_act": { "sub": "hidden-bot" } });
+        let subject = court.subject("named", &said);
+        let actor = court.actor("named", &json!({ "sub": "hidden-bot" }));
+        let answer = court.trade("named", &subject, Some(&actor)).await;
+        court.opened(path, &answer).await;
+        let record = court.gateway.last();
+        assert!(
+            !record["context"].to_string().contains(sentinel),
+            "{path}: {record:#}"
+        );
+        assert!(
+            !record["granted"].to_string().contains(sentinel),
+            "{path}: {record:#}"
+        );
+    }
+    let court = Court::start().await;
+    let subject = court.subject("dropped", &json!({ "may_act": { "client_id": "dropped" } }));
+    let answer = court.trade("dropped", &subject, None).await;
+    court.opened("carried on", &answer).await;
+    assert_eq!(
+        court.gateway.last()["granted"]["may_act"],
+        json!({ "client_id": "dropped" })
+    );
 }

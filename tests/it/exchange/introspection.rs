@@ -412,7 +412,7 @@ async fn a18_a_jwt_keeps_its_constraints_where_only_introspection_vouches_for_it
     .await;
     let op = crate::support::Idp::new("https://op.example.com", cambist::jose::Algorithm::ES256);
     let token = |changes: Value| {
-        let base = crate::support::claims(json!({ "iss": "https://op.example.com" }));
+        let base = crate::support::claims(json!({ "iss": "https://op.example.com", "sub": "bob" }));
         op.token(&with(&base, &changes))
     };
     let good = world.gateway.trade(&token(json!({}))).await;
@@ -502,7 +502,9 @@ async fn what_real_servers_say_is_understood() {
     world.op.says(|_| Reply::Json(active()));
     let op = crate::support::Idp::new("https://op.example.com", cambist::jose::Algorithm::ES256);
     let ends = |at: i64| {
-        let claims = crate::support::claims(json!({ "iss": "https://op.example.com", "exp": at }));
+        let claims = crate::support::claims(
+            json!({ "iss": "https://op.example.com", "sub": "bob", "exp": at }),
+        );
         op.typed("JWT", &claims)
     };
     let answer = world.gateway.trade(&ends(NOW + 30)).await;

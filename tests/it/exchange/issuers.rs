@@ -39,7 +39,7 @@ fn says(changes: &Value) -> Value {
 #[tokio::test]
 async fn one_issuer_may_verify_each_type_in_its_own_way() {
     let world = World::with(both("[access_token, refresh_token]"), rules()).await;
-    let token = world.idp.token(&claims(json!({})));
+    let token = world.idp.token(&claims(json!({ "sub": "bob" })));
     let answer = world.gateway.trade(&token).await;
     world.issued("by its keys", &answer).await;
     assert_eq!(world.op.calls(), [] as [String; 0], "nobody was asked");
@@ -55,7 +55,10 @@ async fn one_issuer_may_verify_each_type_in_its_own_way() {
     );
     // Issuers sign their refresh tokens with keys of their own, which is nobody's business.
     let jwt = |iss: &str, changes: Value| {
-        let payload = with(&claims(json!({ "iss": iss, "typ": "Refresh" })), &changes);
+        let payload = with(
+            &claims(json!({ "iss": iss, "typ": "Refresh", "sub": "bob" })),
+            &changes,
+        );
         world.idp.raw(
             r#"{"alg":"HS512","kid":"x","typ":"JWT"}"#,
             &payload.to_string(),
@@ -160,6 +163,37 @@ async fn a_refresh_token_is_brought_by_the_client_that_it_was_issued_to() {
     }
 }
 
+/// With an audience of its own, a type goes by that: to be the token's client is not enough for a refresh
+/// token, and not needed for an ID token.
+#[tokio::test]
+async fn the_audience_of_a_type_is_as_configured() {
+    let types = "{ access_token: {}, refresh_token: { audience: [api-one] }, \
+                 id_token: { audience: any, by: keys } }";
+    let rules = rules().replace(
+        "mint { scope: requested & subject.scope }",
+        "mint { scope: requested & [\"api\"] beyond subject }",
+    );
+    let world = World::with(both(types), &rules).await;
+    for (aud, good) in [("api-one", true), ("rs08", false), ("x", false)] {
+        let answer = says(&json!({ "client_id": "rs08", "aud": aud }));
+        world.op.says(move |_| Reply::Json(answer.clone()));
+        let answer = world.gateway.trade_as(REFRESH_TOKEN, "opaque").await;
+        match good {
+            true => drop(world.issued(aud, &answer).await),
+            false => world.refused(aud, &answer, "invalid_request", "audience_wrong"),
+        }
+    }
+    for changes in [
+        json!({ "aud": "x", "azp": "x" }),
+        json!({ "aud": ["x", "y"] }),
+    ] {
+        let claims = with(&without(&claims(json!({})), "scope"), &changes);
+        let id = world.idp.typed("JWT", &claims);
+        let answer = world.gateway.trade_as(ID_TOKEN, &id).await;
+        world.issued("an ID token", &answer).await;
+    }
+}
+
 /// `by:` narrows the ways of a type.
 #[tokio::test]
 async fn a_type_is_verified_as_it_says() {
@@ -167,7 +201,7 @@ async fn a_type_is_verified_as_it_says() {
     let world = World::with(both(types), rules()).await;
     let good = says(&json!({ "aud": "rs08" }));
     world.op.says(move |_| Reply::Json(good.clone()));
-    let token = world.idp.token(&claims(json!({})));
+    let token = world.idp.token(&claims(json!({ "sub": "bob" })));
     let forged = world
         .partner
         .token(&claims(json!({ "iss": "https://idp.example.com" })));
@@ -292,7 +326,7 @@ async fn id_tokens_by_introspection_are_no_access_tokens() {
     let answer = with(&without(&active(), "token_type"), &json!({ "aud": "rs08" }));
     world.op.says(move |_| Reply::Json(answer.clone()));
     let op = Idp::new("https://op.example.com", Algorithm::ES256);
-    let id = op.typed("JWT", &claims(json!({ "nonce": "n" })));
+    let id = op.typed("JWT", &claims(json!({ "nonce": "n", "sub": "bob" })));
     let answer = world.gateway.trade_as(ID_TOKEN, &id).await;
     world.issued("an ID token", &answer).await;
     let asked = world.op.calls().len();

@@ -884,7 +884,8 @@ async fn a_token_is_tried_with_one_issuer_only() {
         .await;
     assert_eq!(world.op.calls().len(), 1);
     // A JWT of the issuer that is asked about tokens is looked up there, once.
-    let jwt = Idp::new("https://op.example.com", Algorithm::ES256).token(&claims(json!({})));
+    let jwt = Idp::new("https://op.example.com", Algorithm::ES256)
+        .token(&claims(json!({ "sub": "bob" })));
     world
         .issued("the op's own", &world.gateway.trade(&jwt).await)
         .await;
@@ -922,7 +923,21 @@ async fn rule_38_subjects_of_two_issuers_do_not_collide() {
         .trade(&world.idp.token(&claims(collide)))
         .await;
     assert_eq!(world.gateway.last()["subject"]["issuer"], "idp");
-    assert_eq!(answer.status, 200);
+    world.refused("collides", &answer, "invalid_request", "subject_taken");
+    for sub in ["partner|", "partner|x|y", "op|bob"] {
+        let answer = world
+            .gateway
+            .trade(&world.idp.token(&claims(json!({ "sub": sub }))))
+            .await;
+        world.refused(sub, &answer, "invalid_request", "subject_taken");
+    }
+    for sub in ["partner", "Partner|alice", "|partner|alice"] {
+        let answer = world
+            .gateway
+            .trade(&world.idp.token(&claims(json!({ "sub": sub }))))
+            .await;
+        assert_eq!(world.issued(sub, &answer).await["sub"], sub);
+    }
 }
 
 /// A declared claim is there with its type, or the token is refused before any rule.

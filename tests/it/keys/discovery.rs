@@ -53,6 +53,41 @@ async fn the_keys_are_where_the_metadata_says() {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
+/// An `ETag` means nothing elsewhere: what has moved is asked for anew.
+#[tokio::test]
+async fn keys_that_have_moved_are_not_taken_for_unchanged() {
+    let world = world(json!({})).await;
+    let next = crate::support::Idp::new("https://idp.example.com", cambist::jose::Algorithm::ES256);
+    let at = |path: &str| {
+        let uri = format!("http://{}{path}", world.site.address);
+        json!({ "issuer": "https://idp.example.com", "jwks_uri": uri }).to_string()
+    };
+    let site = |metadata: String, keys: String| {
+        world.site.says(move |path, head| match path {
+            "/metadata" => Page::json(&metadata),
+            _ if head.contains("if-none-match") => Page::http("304 Not Modified", "", ""),
+            _ => Page::http(
+                "200 OK",
+                "Content-Type: application/json\r\nETag: \"1\"\r\n",
+                &keys,
+            ),
+        });
+    };
+    site(at("/jwks"), world.idp.jwks());
+    world.until_ready().await;
+    world.pass(601);
+    world.result("unchanged", 1).await;
+    site(at("/moved"), next.jwks());
+    world.pass(601);
+    world.result("fetched", 2).await;
+    let exp = json!({ "exp": super::NOW + 10_000 });
+    let answer = world
+        .gateway
+        .trade(&next.token(&crate::support::claims(exp)))
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 #[tokio::test]
 async fn metadata_that_is_not_the_issuers_is_not_believed() {
     for (what, changes, word) in [

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use cambist::jose::Algorithm;
 use cambist::reload::reload;
+use serde_json::json;
 
-use super::{FETCHED, World};
-use crate::support::Page;
+use super::{FETCHED, NOW, World};
+use crate::support::{Idp, Page, claims};
 
 const DAY: i64 = 86_400;
 
@@ -65,6 +67,55 @@ async fn an_unchanged_set_is_asked_for_by_its_etag_and_counts_as_new() {
         metrics.contains("cambist_jwks_age_seconds{issuer=\"idp\"} 0\n"),
         "{metrics}"
     );
+}
+
+/// An issuer that sends an `ETag` changes its keys as any other does.
+#[tokio::test]
+async fn a_changed_set_is_taken_although_the_old_one_had_an_etag() {
+    let tagged = |tag: &str, keys: &str| {
+        let headers = format!("Content-Type: application/json\r\nETag: \"{tag}\"\r\n");
+        Page::http("200 OK", &headers, keys)
+    };
+    let world = World::cold(FETCHED, move |keys| tagged("v1", keys)).await;
+    world.until_ready().await;
+    let next = Idp::new("https://idp.example.com", Algorithm::ES256);
+    let keys = next.jwks();
+    world.site.says(move |_, _| tagged("v2", &keys));
+    world.pass(601);
+    world.result("fetched", 2).await;
+    let token = next.token(&claims(json!({ "exp": NOW + 10_000 })));
+    let answer = world.gateway.trade(&token).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    world
+        .bad("by the old key", &world.token(), 400, "kid_unknown")
+        .await;
+}
+
+/// RFC 9110 §15.4.5: "not modified" answers only whoever said what it has.
+#[tokio::test]
+async fn not_modified_is_no_answer_to_a_plain_question() {
+    let long = "x".repeat(255);
+    for (etag, kept) in [
+        ("", false),
+        ("\"v1\"", true),
+        (&format!("\"{long}\""), false),
+    ] {
+        let headers = match etag {
+            "" => "Content-Type: application/json\r\n".to_owned(),
+            etag => format!("Content-Type: application/json\r\nETag: {etag}\r\n"),
+        };
+        let page = move |keys: &str| Page::http("200 OK", &headers, keys);
+        let world = World::cold(FETCHED, page).await;
+        world.until_ready().await;
+        world
+            .site
+            .says(|_, _| Page::http("304 Not Modified", "", ""));
+        world.pass(601);
+        let word = if kept { "unchanged" } else { "redirect" };
+        world.result(word, 1).await;
+        let asked = world.site.calls("/jwks").pop().unwrap();
+        assert_eq!(asked.contains("if-none-match"), kept, "{asked}");
+    }
 }
 
 /// What its owner says of how long it is good for is followed between a minute and `refresh`.

@@ -116,7 +116,8 @@ pub fn schema() -> Schema {
         ]
         .into(),
         auth_methods: vec!["client_secret_basic", "private_key_jwt"],
-        grant_types: vec!["token_exchange"],
+        // One more than any build has, so that `via` can tell them apart.
+        grant_types: vec!["token_exchange", "other_grant"],
         processors: [
             (
                 Arc::from("mint"),
@@ -187,6 +188,7 @@ fn issuer(
         claims: claims.iter().map(declaration).collect(),
         may_act_namespace: BTreeSet::new(),
         tenancy: Vec::new(),
+        tenants: BTreeMap::new(),
     }
 }
 
