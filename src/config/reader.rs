@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Sources;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::keys::Remote;
-use crate::section::{Seconds, Section};
+use crate::section::{Node, Seconds, Section, Value};
 use crate::services::Services;
 
 /// The files, what the process has, what was fetched for the configuration that runs, and what is wrong.
@@ -22,6 +22,21 @@ impl Reader<'_> {
     pub(super) fn report(&mut self, code: &'static str, message: impl Into<String>, span: &Span) {
         self.problems
             .push(Diagnostic::error(code, message).at(span));
+    }
+
+    /// What stands under names (`NAME: VALUE`), or is only named (a list, or one alone).
+    pub(super) fn named(&mut self, node: Node) -> Vec<(Arc<str>, Span, Option<Node>)> {
+        match node.value {
+            Value::Map(entries) => entries
+                .into_iter()
+                .map(|(key, node)| (key.name, key.span, Some(node)))
+                .collect(),
+            _ => node
+                .list()
+                .into_iter()
+                .filter_map(|node| Some((node.text(self.problems)?, node.span, None)))
+                .collect(),
+        }
     }
 
     pub(super) fn seconds(

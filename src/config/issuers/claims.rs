@@ -146,17 +146,7 @@ impl Reader<'_> {
                 .push(Diagnostic::warning("E1031", message).at(&span));
             return (free, tenants);
         }
-        let entries: Vec<(Arc<str>, crate::diagnostic::Span, Option<Node>)> = match node.value {
-            Value::Map(entries) => entries
-                .into_iter()
-                .map(|(key, node)| (key.name, key.span, Some(node)))
-                .collect(),
-            _ => node
-                .list()
-                .into_iter()
-                .filter_map(|node| Some((node.text(self.problems)?, node.span, None)))
-                .collect(),
-        };
+        let entries = self.named(node);
         if entries.is_empty() {
             let problem = Diagnostic::error("E1005", "`tenancy` names no claim").at(&span);
             let help = "to take tokens of every tenant, say `tenancy: none`";

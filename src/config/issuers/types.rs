@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::reader::Reader;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::oauth::token_type::TokenType;
-use crate::section::{Node, Section, Value};
+use crate::section::{Node, Section};
 use crate::token::{AcceptedType, AudienceRule, OTHER_KINDS};
 
 /// The types that an issuer's tokens have where nothing is said.
@@ -99,20 +99,6 @@ impl Reader<'_> {
             self.report("E1005", message, &span);
         }
         (self.problems.counts().0 == before).then_some(accepts)
-    }
-
-    fn named(&mut self, node: Node) -> Vec<(Arc<str>, Span, Option<Node>)> {
-        match node.value {
-            Value::Map(entries) => entries
-                .into_iter()
-                .map(|(key, node)| (key.name, key.span, Some(node)))
-                .collect(),
-            _ => node
-                .list()
-                .into_iter()
-                .filter_map(|node| Some((node.text(self.problems)?, node.span, None)))
-                .collect(),
-        }
     }
 
     fn verified_type(&mut self, name: &str, at: &Span) -> Option<TokenType> {
