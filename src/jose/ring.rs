@@ -225,8 +225,7 @@ impl SigningKeys {
     ) -> Option<&Arc<SigningKey>> {
         let asked = |turn: &&Turn| turn.algorithm == algorithm;
         let turn = self.0.turns.iter().find(asked)?;
-        let index = turn.before.filter(|_| now < turn.at).unwrap_or(turn.after);
-        self.0.held.get(index)?.private.as_ref()
+        self.0.held.get(turn.signer(now))?.private.as_ref()
     }
 
     /// Whether something is held for longer than it must be: a private half that signs no more, or the
@@ -240,8 +239,7 @@ impl SigningKeys {
             in_flight: 0,
         };
         self.0.held.iter().enumerate().any(|(index, key)| {
-            let waits = |turn: &Turn| turn.before == Some(index) && now < turn.at;
-            let signs = |turn: &Turn| turn.after == index || waits(turn);
+            let signs = |turn: &Turn| turn.after == index || turn.signer(now) == index;
             let signs = self.0.turns.iter().any(signs);
             let private = key.private.is_some() && !signs;
             let public = !key.listed && !signs && self.end(index, now, succession) < now;
@@ -280,12 +278,8 @@ impl SigningKeys {
     pub fn state(&self, key: &PublishedKey, now: NumericDate) -> KeyState {
         let index = self.position(key).map(|(index, _)| index);
         let turns = || self.0.turns.iter();
-        let later = |turn: &&Turn| now < turn.at;
-        let signs = turns().any(|turn| match turn.before.filter(|_| later(&turn)) {
-            Some(before) => Some(before) == index,
-            None => Some(turn.after) == index,
-        });
-        let next = turns().find(|turn| later(turn) && Some(turn.after) == index);
+        let signs = turns().any(|turn| Some(turn.signer(now)) == index);
+        let next = turns().find(|turn| now < turn.at && Some(turn.after) == index);
         match (signs, next) {
             (true, _) => KeyState::Signs,
             (false, Some(turn)) => KeyState::SignsFrom(turn.at),
@@ -321,6 +315,11 @@ impl Turn {
             after,
             at: if waits { known_at } else { ALWAYS },
         }
+    }
+
+    /// The place of the key that signs at this time.
+    fn signer(&self, now: NumericDate) -> usize {
+        self.before.filter(|_| now < self.at).unwrap_or(self.after)
     }
 }
 
