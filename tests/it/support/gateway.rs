@@ -193,6 +193,12 @@ impl Gateway {
         self.records().pop().unwrap_or_default()
     }
 
+    /// The claims of what was issued.
+    pub async fn issued(&self, what: &str, answer: &Answer) -> Value {
+        assert_eq!(answer.status, 200, "{what}: {answer:?} {:#}", self.last());
+        self.open(&answer.token()).await
+    }
+
     /// The claims of a token of this gateway, checked with the keys that it publishes.
     pub async fn open(&self, token: &str) -> Value {
         let path = self.running.gateway.live.load().realm.jwks_path.clone();
