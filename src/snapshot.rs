@@ -12,7 +12,7 @@ use crate::jose::{Algorithm, SigningKey, SigningKeys};
 use crate::keys::Remote;
 use crate::net::Net;
 use crate::oauth::NumericDate;
-use crate::oauth::id::{Issuer, RuleId};
+use crate::oauth::id::{Issuer, RealmName, RuleId};
 use crate::policy::PolicySet;
 use crate::policy::schema::Schema;
 use crate::policy::trial::Trial;
@@ -23,6 +23,8 @@ use crate::token::IssuerSet;
 /// One issuer's whole configuration.
 #[derive(Debug)]
 pub struct Realm {
+    /// What the root configuration calls it: a label in metrics, records and logs.
+    pub name: RealmName,
     /// Our issuer identifier here.
     pub issuer: Issuer,
     /// The path of the token endpoint.

@@ -9,7 +9,7 @@ use super::{Sources, clients, issuers, keys, outbound, policies, processors, set
 use crate::client::{ClientSet, METHODS};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::exchange::GRANTS;
-use crate::oauth::id::Issuer;
+use crate::oauth::id::{Issuer, RealmName};
 use crate::oauth::target::{Audience, RegisteredResource, ResourceRegistry};
 use crate::oauth::token_type::TokenType;
 use crate::oauth::uri::Uri;
@@ -161,6 +161,7 @@ fn realm(
         (id.clone(), place)
     });
     Some(Realm {
+        name: RealmName::default(),
         places: places.collect(),
         metadata_path: format!(
             "/.well-known/oauth-authorization-server{}",

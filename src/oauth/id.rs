@@ -66,6 +66,11 @@ name!(
     word
 );
 name!(
+    /// What the root configuration calls a realm: one issuer's whole configuration.
+    RealmName,
+    word
+);
+name!(
     /// A `sub` claim: not empty, no control characters, 1,024 bytes at most.
     Subject,
     subject
@@ -81,6 +86,17 @@ impl RequestId {
     #[must_use]
     pub fn unknown() -> Self {
         Self(Arc::from("unknown"))
+    }
+}
+
+impl RealmName {
+    /// The name of the one realm of a configuration without `realms:`.
+    pub const DEFAULT: &str = "default";
+}
+
+impl Default for RealmName {
+    fn default() -> Self {
+        Self(Arc::from(Self::DEFAULT))
     }
 }
 
