@@ -1,96 +1,325 @@
-//! The admin listener: metrics, health, and what is loaded. Loopback only in this build.
+//! The admin listener: metrics, health, what is loaded, and reloads. It has a thread of its own, so that it
+//! answers when everything else is busy.
+//!
+//! INVARIANT: what changes something needs somebody who is known, by a token or by being let in at the Unix
+//! socket. What only shows something needs that too where the listener reaches beyond this machine.
 
-use std::convert::Infallible;
+mod health;
+mod status;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, StatusCode};
 
-use crate::clock::rfc3339;
-use crate::jose::KeyState;
-use crate::keys::{KeySource, Report};
-use crate::server::{Gateway, with_write_deadline};
-use crate::snapshot::Realm;
-use crate::token::TrustedIssuer;
+use crate::oauth::secret::Secret;
+use crate::server::front::{self, Front, Limits, Peer, Socket};
+use crate::server::{self, Gateway, Phase, Response};
+use crate::snapshot::Settings;
 
 /// The most connections at once.
 const MAX_CONNECTIONS: usize = 64;
+/// How long a client may take to send a head or to take an answer, and a connection be idle.
+const PATIENCE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(75);
+/// How long a reload may take that somebody waits for.
+const RELOAD: Duration = Duration::from_secs(60);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Serves until `stop` becomes true.
-pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            continue;
-        };
-        let gateway = Arc::clone(&gateway);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(route(&gateway, &request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(with_write_deadline(stream, 10)), service);
-        tokio::spawn(async move {
-            let _ = connection.await; // whoever scrapes comes back
-            drop(permit);
-        });
+/// The description of this API, in OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("admin/openapi.json");
+
+/// What can be asked here.
+#[derive(Debug)]
+pub struct Route {
+    /// `GET` (and `HEAD`), or `POST`.
+    pub method: &'static str,
+    /// The path.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Everybody who reaches the listener.
+    Everybody,
+    /// Whoever is known; everybody on this machine, where the listener is on loopback.
+    Readers,
+    /// Whoever is known.
+    Known,
+}
+
+/// Everything that can be asked here.
+pub static ROUTES: &[Route] = &[
+    route("GET", "/livez", Access::Everybody),
+    route("GET", "/readyz", Access::Everybody),
+    route("GET", "/metrics", Access::Readers),
+    route("GET", "/status", Access::Readers),
+    route("GET", "/changes", Access::Readers),
+    route("GET", "/openapi.json", Access::Readers),
+    route("POST", "/reload", Access::Known),
+];
+
+const fn route(method: &'static str, path: &'static str, access: Access) -> Route {
+    Route {
+        method,
+        path,
+        access,
     }
 }
 
-async fn route(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = answer(
-            StatusCode::METHOD_NOT_ALLOWED,
-            TEXT,
-            "only GET here\n".to_owned(),
-        );
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+/// Serves these sockets until the process has stopped, in a thread of its own.
+///
+/// # Errors
+/// When there can be no such thread.
+pub(crate) fn start(
+    sockets: Vec<Socket>,
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let guard = runtime.enter();
+    let listeners = sockets.into_iter().map(Socket::listen);
+    let listeners = listeners.collect::<std::io::Result<Vec<_>>>()?;
+    drop(guard);
+    let open = address.ip().is_loopback();
+    let thread = std::thread::Builder::new().name("admin".to_owned());
+    thread.spawn(move || {
+        runtime.block_on(async {
+            let front = Front {
+                name: "admin",
+                until: Phase::Stopped,
+                limits,
+            };
+            let line = Arc::clone(&gateway);
+            let handle = move |request, peer| {
+                let gateway = Arc::clone(&line);
+                async move { answered(&gateway, request, peer, open).await }
+            };
+            let serving = listeners.into_iter().map(|listener| {
+                front::serve(listener, Arc::clone(&gateway), front, handle.clone())
+            });
+            futures_util::future::join_all(serving).await;
+        });
+    })
+}
+
+fn limits(_: &Gateway, settings: &Settings) -> Limits {
+    Limits {
+        connections: MAX_CONNECTIONS,
+        per_peer: None,
+        head: PATIENCE,
+        idle: IDLE,
+        write: PATIENCE,
+        tls: settings.admin.tls.clone(),
     }
-    match request.uri().path() {
-        "/metrics" => answer(StatusCode::OK, METRICS, gateway.services.metrics.scrape()),
-        "/livez" => answer(StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => {
-            ready(
-                gateway,
-                request
-                    .uri()
-                    .query()
-                    .is_some_and(|query| query.split('&').any(is_verbose)),
-            )
-            .await
-        }
-        "/status" => answer(StatusCode::OK, JSON, format!("{:#}\n", status(gateway))),
-        _ => answer(
+}
+
+/// A request and its answer, counted.
+async fn answered(
+    gateway: &Gateway,
+    request: Request<Incoming>,
+    peer: Peer,
+    open: bool,
+) -> Response {
+    let path = request.uri().path();
+    let known = ROUTES.iter().find(|route| route.path == path);
+    let response = route_of(gateway, &request, peer, open).await;
+    let name = known.map_or("other", |route| route.path);
+    gateway
+        .services
+        .metrics
+        .admin_request(name, response.status().as_u16());
+    response
+}
+
+async fn route_of(
+    gateway: &Gateway,
+    request: &Request<Incoming>,
+    peer: Peer,
+    open: bool,
+) -> Response {
+    let settings = &gateway.live.load().settings;
+    if let Some(refused) = misdirected(request, peer, settings) {
+        return refused;
+    }
+    let path = request.uri().path();
+    let Some(route) = ROUTES.iter().find(|route| route.path == path) else {
+        let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+        return text(
             StatusCode::NOT_FOUND,
-            TEXT,
-            "here are /metrics, /livez, /readyz and /status\n".to_owned(),
+            format!("here are {}\n", paths.join(", ")),
+        );
+    };
+    let read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if read != (route.method == "GET") || (!read && request.method() != Method::POST) {
+        let (allow, say) = match route.method {
+            "GET" => ("GET, HEAD", "only GET here\n"),
+            _ => ("POST", "only POST here\n"),
+        };
+        return with(
+            text(StatusCode::METHOD_NOT_ALLOWED, say.to_owned()),
+            ALLOW,
+            allow,
+        );
+    }
+    let principal = principal(request, peer, settings);
+    let allowed = match route.access {
+        Access::Everybody => true,
+        Access::Readers => open || principal.is_some(),
+        Access::Known => principal.is_some(),
+    };
+    if !allowed {
+        return unauthorized(settings);
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => {
+            let query = request.uri().query().unwrap_or_default();
+            let verbose = query.split('&').any(is_verbose);
+            ready(gateway, verbose && (open || principal.is_some())).await
+        }
+        "/metrics" => {
+            let load = &gateway.load;
+            let metrics = &gateway.services.metrics;
+            metrics.load(
+                load.connections.now(),
+                load.admin_connections.now(),
+                load.exchanges.now(),
+            );
+            answer(StatusCode::OK, METRICS, metrics.scrape())
+        }
+        "/status" => json(StatusCode::OK, &status::status(gateway)),
+        "/changes" => {
+            let changes: Vec<_> = gateway
+                .live
+                .changes()
+                .iter()
+                .map(|one| serde_json::json!(**one))
+                .collect();
+            json(StatusCode::OK, &serde_json::json!({ "changes": changes }))
+        }
+        "/openapi.json" => answer(StatusCode::OK, JSON, OPENAPI.to_owned()),
+        "/reload" => reload(gateway, principal.unwrap_or_default()).await,
+        _ => text(StatusCode::NOT_FOUND, "not here\n".to_owned()),
+    }
+}
+
+/// A name that is not ours in `Host`: a page in somebody's browser whose name leads here (DNS rebinding). An
+/// address is nobody's name.
+fn misdirected(request: &Request<Incoming>, peer: Peer, settings: &Settings) -> Option<Response> {
+    if matches!(peer, Peer::Local { .. }) {
+        return None;
+    }
+    let Some(host) = server::host(request) else {
+        let say = "a request has exactly one valid Host\n";
+        return Some(text(StatusCode::BAD_REQUEST, say.to_owned()));
+    };
+    let bare = host.trim_matches(['[', ']']);
+    let ours = bare.parse::<IpAddr>().is_ok()
+        || host == "localhost"
+        || settings.admin.hosts.contains(&host);
+    (!ours).then(|| {
+        let say = "this listener does not go by that name; list it in `admin.hosts`\n";
+        text(StatusCode::FORBIDDEN, say.to_owned())
+    })
+}
+
+/// Who asks: whom the Unix socket let in, or whose token was shown.
+fn principal(request: &Request<Incoming>, peer: Peer, settings: &Settings) -> Option<String> {
+    if let Peer::Local { uid } = peer {
+        return Some(match uid {
+            Some(uid) => format!("uid {uid}"),
+            None => "the Unix socket".to_owned(),
+        });
+    }
+    let mut sent = request.headers().get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (sent.next(), sent.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let token = Secret::new(token.trim_start().to_owned());
+    // All of them are compared, so that nobody learns which one was nearly right.
+    let mut found = None;
+    for (name, secrets) in &settings.admin.tokens {
+        let matched = secrets
+            .iter()
+            .fold(false, |matched, secret| secret.matches(&token) | matched);
+        if matched {
+            found = Some(name.to_string());
+        }
+    }
+    found
+}
+
+fn unauthorized(settings: &Settings) -> Response {
+    let say = match settings.admin.tokens.is_empty() {
+        true => {
+            "this needs somebody who is known: a token (`admin.tokens` in cambist.yaml) or the Unix socket (`admin.socket`)\n"
+        }
+        false => "this needs a token: `Authorization: Bearer …`\n",
+    };
+    with(
+        text(StatusCode::UNAUTHORIZED, say.to_owned()),
+        WWW_AUTHENTICATE,
+        "Bearer realm=\"cambist admin\"",
+    )
+}
+
+async fn reload(gateway: &Gateway, principal: String) -> Response {
+    if **gateway.live.watch() == *"off" {
+        let say = "this process does not reload\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, say.to_owned());
+    }
+    match tokio::time::timeout(RELOAD, gateway.live.ask(principal)).await {
+        Ok(Ok(answer)) => {
+            let status = match (answer.result, answer.rejected.is_empty()) {
+                ("applied" | "unchanged", true) => StatusCode::OK,
+                ("needs_restart", _) => StatusCode::CONFLICT,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            json(status, &serde_json::json!(answer))
+        }
+        Ok(Err(_)) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the reload did not end; what ran keeps running\n".to_owned(),
+        ),
+        Err(_) => text(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the reload takes longer than anybody should wait; see /status\n".to_owned(),
         ),
     }
+}
+
+async fn ready(gateway: &Gateway, verbose: bool) -> Response {
+    let readiness = health::readiness(gateway).await;
+    let (status, say) = match readiness.ready {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    };
+    let lines = if verbose {
+        readiness.lines
+    } else {
+        String::new()
+    };
+    text(status, lines + say)
 }
 
 /// `verbose`, with any value or none.
@@ -98,168 +327,24 @@ fn is_verbose(parameter: &str) -> bool {
     parameter.split('=').next() == Some("verbose")
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+fn json(status: StatusCode, body: &serde_json::Value) -> Response {
+    answer(status, JSON, format!("{body:#}\n"))
 }
 
-/// Ready when exchanges can be answered: something is loaded (always, or the process would not run),
-/// records can be written, the tokens of one issuer at least can be verified, and clients that sign their
-/// assertions are not turned away any more for what may have been used before the start. A rejected reload is
-/// shown, but what runs is sound; so is an issuer whose keys are not here, where another's are.
-async fn ready(gateway: &Gateway, verbose: bool) -> Response<Full<Bytes>> {
-    let audit = gateway
-        .audit
-        .probe(gateway.services.clock.timestamp())
-        .await;
-    let last = gateway.live.last_load();
-    let snapshot = gateway.live.load();
-    let issuers = issuers(&snapshot.realm);
-    // Our own tokens alone are enough only where nobody else's are expected.
-    let verifies = issuers.is_empty() || issuers.iter().any(|issuer| issuer.good);
-    let (single_use, now) = (&gateway.services.single_use, gateway.services.clock.now());
-    let quarantine = snapshot.realm.clients.quarantine();
-    let settled = quarantine.is_none_or(|ahead| single_use.settled(ahead, now));
-    let ready = audit && verifies && settled;
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let mut body = String::new();
-    if verbose {
-        let mark = |good: bool| if good { "[+]" } else { "[-]" };
-        let since = rfc3339(snapshot.loaded_at);
-        body.push_str(&format!(
-            "[+] configuration: {} loaded {since}\n",
-            snapshot.hash
-        ));
-        let in_step = matches!(last.result, "applied" | "unchanged");
-        let at = rfc3339(last.at);
-        body.push_str(&format!(
-            "{} last reload: {} at {at} (what runs is sound)\n",
-            mark(in_step),
-            last.result
-        ));
-        body.push_str(&format!("[+] watch: {}\n", gateway.live.watch()));
-        body.push_str(&format!("{} audit\n", mark(audit)));
-        if quarantine.is_some() {
-            body.push_str(&format!(
-                "{} client assertions: what may be from before the start is told apart\n",
-                mark(settled)
-            ));
-        }
-        for issuer in &issuers {
-            let IssuerState { alias, good, says } = issuer;
-            body.push_str(&format!("{} issuer {alias}: {says}\n", mark(*good)));
-        }
-    }
-    body.push_str(if ready { "ready\n" } else { "not ready\n" });
+fn text(status: StatusCode, body: String) -> Response {
     answer(status, TEXT, body)
 }
 
-/// How it stands with one issuer.
-struct IssuerState<'a> {
-    alias: &'a str,
-    good: bool,
-    says: String,
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let response = with(response, CONTENT_TYPE, kind);
+    with(response, CACHE_CONTROL, "no-store")
 }
 
-/// Everybody else's tokens that are taken, in the order of the configuration; the disabled issuers' are not.
-fn issuers(realm: &Realm) -> Vec<IssuerState<'_>> {
-    let issuers = realm.issuers.iter();
-    let issuers = issuers.filter(|issuer| issuer.enabled && !issuer.alias.is_own());
-    issuers
-        .map(|issuer| IssuerState {
-            alias: issuer.alias.as_str(),
-            good: issuer.can_verify(),
-            says: ways(issuer).join("; "),
-        })
-        .collect()
-}
-
-/// The ways in which an issuer's tokens are verified, and how each stands.
-fn ways(issuer: &TrustedIssuer) -> Vec<String> {
-    let mut ways = Vec::new();
-    match &issuer.keys {
-        None => {}
-        Some(KeySource::Fixed(keys)) => {
-            ways.push(format!("{} configured keys", keys.keys().len()));
-        }
-        Some(KeySource::Remote(remote)) => ways.push(fetched(&remote.report())),
-    }
-    if issuer.introspection.is_some() {
-        ways.push("introspection".to_owned());
-    }
-    ways
-}
-
-fn fetched(report: &Report) -> String {
-    let age = report.age.map(|age| age.as_secs());
-    let mut says = match (report.usable, age) {
-        (true, Some(age)) => format!("{} keys, current {age}s ago", report.keys),
-        (false, Some(age)) => format!("keys too old to be used, current {age}s ago"),
-        (_, None) => "no keys yet".to_owned(),
-    };
-    if report.skipped > 0 {
-        says.push_str(&format!(", {} not used", report.skipped));
-    }
-    if let Some(error) = &report.error {
-        says.push_str(&format!(", last look failed: {error}"));
-    }
-    says
-}
-
-fn status(gateway: &Gateway) -> serde_json::Value {
-    let snapshot = gateway.live.load();
-    let last = gateway.live.last_load();
-    let realm = &snapshot.realm;
-    let now = gateway.services.clock.now();
-    let (rules, denies) = realm.policies.counts();
-    let keys: Vec<_> = realm
-        .keys
-        .iter()
-        .map(|key| {
-            let (state, from) = match realm.keys.state(key, now) {
-                KeyState::Signs => ("signs", None),
-                KeyState::SignsFrom(at) => ("signs_later", Some(rfc3339(at))),
-                KeyState::Listed => ("published", None),
-                KeyState::Retired => ("retired", None),
-            };
-            serde_json::json!({
-                "kid": key.kid(), "alg": key.algorithm().as_str(), "state": state, "from": from,
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "config": {
-            "hash": snapshot.hash,
-            "loaded_at": rfc3339(snapshot.loaded_at),
-            "files": snapshot.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
-            "warnings": snapshot.warnings.to_json(&snapshot.sources),
-        },
-        "last_reload": { "at": rfc3339(last.at), "result": last.result, "details": last.details },
-        "watch": *gateway.live.watch(),
-        "realm": {
-            "issuer": realm.issuer.as_str(),
-            "token_path": realm.token_path,
-            "rules": rules,
-            "denies": denies,
-            "issuers": realm.issuers.iter().map(|issuer| serde_json::json!({
-                "alias": issuer.alias.as_str(),
-                "issuer": issuer.id.as_str(),
-                "enabled": issuer.enabled,
-                "can_verify": issuer.can_verify(),
-                "verifies_by": ways(issuer),
-            })).collect::<Vec<_>>(),
-            "clients": realm.clients.len(),
-            "processors": realm.processors.values().map(|p| serde_json::json!({ "id": p.id.as_str(), "provider": p.kind })).collect::<Vec<_>>(),
-            "keys": keys,
-        },
-    })
+fn with(mut response: Response, name: HeaderName, value: &'static str) -> Response {
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
+    response
 }

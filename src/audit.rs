@@ -17,7 +17,7 @@ use crate::exchange::{ExchangeError, Trail};
 use crate::oauth::error::OAuthError;
 use crate::policy::decide::Reason;
 use crate::policy::facts::{ACTOR, ACTOR_EXP, REDACTED, SUBJECT, SUBJECT_EXP, Stated};
-use crate::snapshot::{AuditSettings, Snapshot};
+use crate::snapshot::{AuditSettings, Change, Realm};
 use sink::{AuditError, AuditSink, Target};
 
 /// How a request ended.
@@ -45,6 +45,8 @@ pub struct Record {
     pub time: String,
     /// `exchange`, or `probe` for a line that only shows that records can be written.
     pub event: &'static str,
+    /// The realm that it was for.
+    pub realm: String,
     /// The request's id, as the client was told.
     pub request_id: String,
     /// `issued`, `refused` (the client's or the policy's doing) or `failed` (ours).
@@ -147,6 +149,16 @@ impl Audit {
         Ok(())
     }
 
+    /// Writes the record of a change of the configuration.
+    ///
+    /// # Errors
+    /// When it is not written, or that is not known.
+    pub async fn record_change(&self, change: &Change) -> Result<(), AuditError> {
+        let line = serde_json::to_string(change)
+            .map_err(|error| AuditError::Failed(std::io::Error::from(error).kind()))?;
+        self.sink.write(line).await
+    }
+
     /// Whether records can be written: after a failure, by writing one.
     pub async fn probe(&self, time: String) -> bool {
         self.sink.healthy() || {
@@ -163,10 +175,9 @@ impl Record {
         time: String,
         trail: &Trail,
         outcome: &Outcome<'_>,
-        snapshot: &Snapshot,
+        realm: &Realm,
         duration: std::time::Duration,
     ) -> Self {
-        let realm = &snapshot.realm;
         let shown = Shown(&realm.redact);
         let place = |id: &crate::oauth::id::RuleId| RuleRecord {
             id: id.to_string(),
@@ -183,6 +194,7 @@ impl Record {
         let mut record = Self {
             time,
             event: "exchange",
+            realm: realm.name.to_string(),
             request_id: trail.request_id.to_string(),
             outcome: "issued",
             error: None,
@@ -208,7 +220,7 @@ impl Record {
             asked: asked(trail, shown),
             granted: granted(trail, shown),
             context: trail.facts.as_ref().map(|facts| redacted(facts, shown)),
-            config: snapshot.hash.clone(),
+            config: realm.hash.clone(),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         };
         match outcome {

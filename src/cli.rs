@@ -13,6 +13,7 @@ mod test;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::LoadError;
 use crate::diagnostic::{Diagnostics, SourceText, Style};
 use crate::services::Services;
+use crate::snapshot::{Realm, Snapshot};
 
 /// A policy-driven token exchange gateway (OAuth 2.0 Token Exchange, RFC 8693).
 #[derive(Debug, Parser)]
@@ -197,4 +199,39 @@ fn start_logs(format: LogFormat) {
 struct Directory {
     /// The configuration directory: `cambist.yaml` and the files that it names.
     dir: PathBuf,
+}
+
+/// The directory argument of verbs that are about one realm, or each.
+#[derive(Debug, clap::Args)]
+struct RealmDirectory {
+    /// The configuration directory: `cambist.yaml` and the files that it names.
+    dir: PathBuf,
+    /// The realm, where there are several.
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+}
+
+impl RealmDirectory {
+    /// The realms that are meant: the one that was named, or all.
+    fn realms<'a>(&self, snapshot: &'a Snapshot) -> Result<Vec<&'a Realm>, u8> {
+        match &self.realm {
+            Some(name) => Ok(vec![self.one(snapshot, Some(name))?]),
+            None => Ok(snapshot.realms.values().map(Arc::as_ref).collect()),
+        }
+    }
+
+    /// The realm that is meant: the one that was named, the one that goes without saying, or the only one.
+    fn one<'a>(&self, snapshot: &'a Snapshot, said: Option<&str>) -> Result<&'a Realm, u8> {
+        let wanted = self.realm.as_deref().or(said);
+        if let Some(realm) = snapshot.realm(wanted) {
+            return Ok(realm);
+        }
+        let names: Vec<&str> = snapshot.realms.keys().map(|name| name.as_str()).collect();
+        let code = match wanted {
+            Some(name) => could_not(format!("no realm is called `{name}`")),
+            None => could_not("there are several realms here; say which with `--realm NAME`"),
+        };
+        complain(&format!("help: the realms are {}\n", names.join(", ")));
+        Err(code)
+    }
 }

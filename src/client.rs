@@ -22,7 +22,7 @@ use crate::jose::{Algorithm, Compact};
 use crate::keys::Remote;
 use crate::oauth::NumericDate;
 use crate::oauth::error::ErrorCode;
-use crate::oauth::id::ClientId;
+use crate::oauth::id::{ClientId, RealmName};
 use crate::oauth::request::TokenRequest;
 use crate::oauth::secret::Secret;
 use crate::proof::Verified;
@@ -147,6 +147,8 @@ pub struct ClientSet {
     nobody: SaltedHash,
     single_use: Arc<SingleUse>,
     limits: Limits,
+    /// Whose clients they are: those of another realm are others, whatever they are called.
+    realm: RealmName,
 }
 
 /// Why a client was not authenticated.
@@ -249,6 +251,7 @@ impl ClientSet {
     /// by whoever read the configuration.
     #[must_use]
     pub fn new(
+        realm: &RealmName,
         clients: impl IntoIterator<Item = Client>,
         single_use: Arc<SingleUse>,
         limits: Limits,
@@ -262,6 +265,7 @@ impl ClientSet {
             nobody: SaltedHash::unmatchable(),
             single_use,
             limits,
+            realm: realm.clone(),
         }
     }
 
@@ -399,6 +403,7 @@ impl ClientSet {
     fn use_up(&self, client: &Client, used: &Used, now: NumericDate) -> Result<(), ClientError> {
         let ticket = Ticket {
             kind: "client_assertion",
+            realm: self.realm.as_str(),
             owner: client.id.as_str(),
             id: &used.id,
             issued_at: used.issued_at,

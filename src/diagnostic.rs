@@ -342,6 +342,11 @@ impl SourceText {
         self.files.insert(file, File { text, lines });
     }
 
+    /// Adds all files of another one, whose names are relative to the same directory.
+    pub fn absorb(&mut self, other: Self) {
+        self.files.extend(other.files);
+    }
+
     /// A file's text.
     #[must_use]
     pub fn text(&self, file: &str) -> Option<&str> {

@@ -19,7 +19,7 @@
 //! 4  exchange   config                                     the two straight lines
 //! 3  snapshot                                              what the two lines share
 //! 2  store   services   keys   token   client   provider  the open sets
-//! 1  clock   swap   metrics   net   section   jose   policy  one pure engine and small tools
+//! 1  clock   swap   metrics   net   tls   system   section   jose   policy  one pure engine and small tools
 //! 0  oauth   proof   diagnostic   context                  the vocabulary
 //! ```
 //!
@@ -29,7 +29,7 @@
 //! - `policy` knows no provider, no network, no clock and no YAML. Time reaches it as `context.now`.
 //! - Only `section` knows `serde_yaml`, only `swap` knows `arc_swap`, only `reload` knows `notify`, only
 //!   `metrics` knows `prometheus`, only `policy::syntax` knows `pest`, only `jose` knows `jsonwebtoken`,
-//!   only `net` knows `rustls`; only `server`, `admin`, `demo` and `net` know `hyper`.
+//!   only `system` knows `sd_notify`, only `net` and `tls` know `rustls`; only `server`, `admin`, `demo` and `net` know `hyper`.
 //! - `Verified::assertion` is called in a handful of files: `rg '::assertion\('` is the security
 //!   review's table of contents.
 //! - A policy cannot name a raw token: `RawToken` has no entry in `ATTRIBUTES`.
@@ -69,6 +69,10 @@ pub mod swap;
 pub mod metrics;
 
 pub mod net;
+
+pub mod tls;
+
+pub mod system;
 
 pub mod section;
 

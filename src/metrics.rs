@@ -241,7 +241,7 @@ impl Metrics {
     }
 
     /// The size of the running policy set.
-    pub fn policy(&self, rules: usize, denies: usize) {
+    pub fn policy(&self, _realm: &str, rules: usize, denies: usize) {
         for (kind, count) in [("rule", rules), ("deny", denies)] {
             #[expect(clippy::cast_precision_loss, reason = "a count of rules")]
             self.policy.with_label_values(&[kind]).set(count as f64);
@@ -298,6 +298,26 @@ impl Metrics {
             .set(entries as f64);
     }
 
+    /// TEMP
+    pub fn tls_handshake(&self, _r: &'static str) {}
+    /// TEMP
+    pub fn shed(&self, _r: &'static str) {}
+    /// TEMP
+    pub fn reload_took(&self, _r: &'static str, _s: f64) {}
+    /// TEMP
+    pub fn config_hash(&self, _h: &str) {}
+    /// TEMP
+    pub fn realms<'a>(&self, _r: impl Iterator<Item = (&'a str, bool, bool)>) {}
+    /// TEMP
+    pub fn certificates<'a>(&self, _r: impl Iterator<Item = (&'a str, i64)>) {}
+    /// TEMP
+    pub fn count_rules(&self, _c: usize, _r: impl Iterator<Item = (String, String)>) {}
+    /// TEMP
+    pub fn draining(&self) {}
+    /// TEMP
+    pub fn admin_request(&self, _r: &'static str, _s: u16) {}
+    /// TEMP
+    pub fn load(&self, _c: usize, _a: usize, _e: usize) {}
     /// The text that Prometheus scrapes.
     #[must_use]
     pub fn scrape(&self) -> String {
@@ -320,7 +340,7 @@ mod tests {
         metrics.ambiguous();
         metrics.reload("applied");
         metrics.in_step(true, 1);
-        metrics.policy(1, 2);
+        metrics.policy("default", 1, 2);
         metrics.audit_failure("busy");
         metrics.connection("accepted");
         metrics.jwks_fetch("idp", "fetched");

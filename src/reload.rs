@@ -2,24 +2,26 @@
 
 pub mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::config::{self, LoadError};
+use crate::config::{self, Loaded, Rejected, Tests};
 use crate::server::Gateway;
-use crate::snapshot::{LastLoad, Snapshot};
-use watch::{Cause, Settle, Watch, WatchState};
+use crate::snapshot::{Cause, Change, LastLoad, Names, ReloadAnswer, Snapshot};
+use crate::system::{self, State};
+use watch::{Hint, Settle, Watch, WatchState};
 
 /// How a reload ended.
 #[derive(Debug)]
 pub enum ReloadOutcome {
-    /// The new configuration is live.
-    Applied(Arc<Snapshot>),
+    /// The new configuration is live; but for realms that were rejected, where any were.
+    Applied(Arc<Snapshot>, Option<Rejected>),
     /// What is on disk is what runs.
     Unchanged,
     /// The new configuration has errors; the old one keeps serving.
-    Rejected(Box<LoadError>),
+    Rejected(Rejected),
     /// It is sound, but these keys need a restart; the old one keeps serving, whole.
     NeedsRestart(Restart),
 }
@@ -33,6 +35,8 @@ pub struct Restart {
     pub hash: String,
     /// The files that it was read from.
     pub files: BTreeSet<PathBuf>,
+    /// The same, with the hash of each.
+    contents: BTreeMap<String, String>,
 }
 
 impl ReloadOutcome {
@@ -40,94 +44,284 @@ impl ReloadOutcome {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Applied(_) => "applied",
+            Self::Applied(..) => "applied",
             Self::Unchanged => "unchanged",
             Self::Rejected(_) => "rejected",
             Self::NeedsRestart(_) => "needs_restart",
         }
     }
+
+    /// What is on disk and not live, if anything: its hash, and the files to watch for it.
+    fn waiting(&self) -> Option<(&str, &BTreeSet<PathBuf>)> {
+        match self {
+            Self::Rejected(rejected) | Self::Applied(_, Some(rejected)) => {
+                Some((&rejected.error.hash, &rejected.error.files))
+            }
+            Self::NeedsRestart(restart) => Some((&restart.hash, &restart.files)),
+            Self::Applied(_, None) | Self::Unchanged => None,
+        }
+    }
+
+    /// The realms that are not what is on disk, and why, for `/status`.
+    fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Applied(_, rejected) => rejected.as_ref(),
+            Self::Unchanged | Self::NeedsRestart(_) => None,
+        }
+    }
+
+    fn details(&self) -> serde_json::Value {
+        match self {
+            Self::NeedsRestart(restart) => serde_json::json!(restart.fields),
+            outcome => details(outcome.rejected()),
+        }
+    }
+
+    /// The same, a line each.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::NeedsRestart(restart) => restart
+                .fields
+                .iter()
+                .map(|field| (*field).to_owned())
+                .collect(),
+            outcome => lines(outcome.rejected()),
+        }
+    }
+}
+
+fn details(rejected: Option<&Rejected>) -> serde_json::Value {
+    rejected.map_or(serde_json::Value::Null, |rejected| {
+        rejected.error.diagnostics.to_json(&rejected.error.sources)
+    })
+}
+
+/// How many findings a record of a change has.
+const MOST_LINES: usize = 20;
+
+fn lines(rejected: Option<&Rejected>) -> Vec<String> {
+    let Some(Rejected { error, .. }) = rejected else {
+        return Vec::new();
+    };
+    let findings = error.diagnostics.sorted();
+    let lines = findings
+        .iter()
+        .map(|finding| finding.one_line(&error.sources));
+    lines.take(MOST_LINES).collect()
 }
 
 /// Loads the directory once more, and publishes what is sound and new.
 pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
+    let begun = Instant::now();
     let current = gateway.live.load();
-    let outcome = match config::load(dir, &gateway.services, Some(&current)) {
-        Err(error) => ReloadOutcome::Rejected(error),
-        Ok(next) if next.hash == current.hash => {
-            let now = gateway.services.clock.now();
-            let realm = &current.realm;
-            if realm.keys.outlived(now, realm.longest_lifetime()) {
-                // Only time has passed: keys that nobody needs any more go with the old snapshot.
-                tracing::info!("keys that were retired have been dropped");
-                gateway.live.publish(Arc::new(next));
-            }
-            ReloadOutcome::Unchanged
-        }
-        Ok(next) => match next.settings.differences(&current.settings) {
-            fields if !fields.is_empty() => ReloadOutcome::NeedsRestart(Restart {
-                fields,
-                hash: next.hash,
-                files: next.files,
-            }),
-            _ => {
-                let next = Arc::new(next);
-                gateway.live.publish(Arc::clone(&next));
-                ReloadOutcome::Applied(next)
-            }
-        },
+    let outcome = match config::load(dir, &gateway.services, Some(&current), Tests::Run) {
+        Err(error) => ReloadOutcome::Rejected(Rejected {
+            realms: current.realms.keys().cloned().collect(),
+            error,
+        }),
+        Ok(loaded) => take(gateway, &current, loaded),
     };
     note(gateway, &outcome);
+    gateway
+        .services
+        .metrics
+        .reload_took(outcome.name(), begun.elapsed().as_secs_f64());
     outcome
+}
+
+/// Publishes what was loaded, where it is new and a running process can take it.
+fn take(gateway: &Gateway, current: &Snapshot, loaded: Loaded) -> ReloadOutcome {
+    let Loaded {
+        snapshot: next,
+        rejected,
+        disk,
+    } = loaded;
+    let fields = next.settings.differences(&current.settings);
+    if !fields.is_empty() {
+        return ReloadOutcome::NeedsRestart(Restart {
+            fields,
+            hash: disk,
+            contents: contents(&next),
+            files: next.files,
+        });
+    }
+    if next.hash != current.hash {
+        let next = Arc::new(next);
+        gateway.live.publish(Arc::clone(&next));
+        return ReloadOutcome::Applied(next, rejected);
+    }
+    let kept = |name| match (next.realms.get(name), current.realms.get(name)) {
+        (Some(next), Some(current)) => Arc::ptr_eq(next, current),
+        _ => false,
+    };
+    if !next.realms.keys().all(kept) {
+        // Only time has passed: keys that nobody needs any more go with the old realm.
+        tracing::info!("keys that were retired have been dropped");
+        gateway.live.publish(Arc::new(next));
+    }
+    match rejected {
+        Some(rejected) => ReloadOutcome::Rejected(rejected),
+        None => ReloadOutcome::Unchanged,
+    }
 }
 
 /// Makes status and metrics say what happened.
 fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
-    let now = gateway.services.clock.now();
-    let details = match outcome {
-        ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged => serde_json::Value::Null,
-        ReloadOutcome::Rejected(error) => error.diagnostics.to_json(&error.sources),
-        ReloadOutcome::NeedsRestart(restart) => serde_json::json!(restart.fields),
-    };
-    let in_step = matches!(
-        outcome,
-        ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged
-    );
+    let realms = outcome.rejected().map(|rejected| rejected.realms.clone());
     gateway.live.note(LastLoad {
-        at: now,
+        at: gateway.services.clock.now(),
         result: outcome.name(),
-        details,
+        details: outcome.details(),
+        out_of_step: realms.unwrap_or_default().into_iter().collect(),
     });
     gateway.services.metrics.reload(outcome.name());
-    measure(gateway, in_step);
-}
-
-/// Records that the first load is live.
-pub fn started(gateway: &Gateway) {
-    measure(gateway, true);
+    measure(gateway, outcome.waiting().is_none());
 }
 
 /// Makes the gauges say what runs, and whether it is what is on disk.
 fn measure(gateway: &Gateway, in_step: bool) {
-    let metrics = &gateway.services.metrics;
+    let (metrics, live) = (&gateway.services.metrics, gateway.live.load());
     metrics.in_step(in_step, gateway.services.clock.now().0);
-    let (rules, denies) = gateway.live.load().realm.policies.counts();
-    metrics.policy(rules, denies);
+    metrics.config_hash(&live.hash);
+    let last = gateway.live.last_load();
+    let realms = live.realms.keys().chain(&last.out_of_step);
+    let states = realms.map(|name| {
+        let loaded = live.realms.contains_key(name);
+        (name.as_str(), loaded, !last.out_of_step.contains(name))
+    });
+    metrics.realms(states);
+    for (name, realm) in &live.realms {
+        let (rules, denies) = realm.policies.counts();
+        metrics.policy(name.as_str(), rules, denies);
+    }
+    let settings = &live.settings;
+    let tls = [&settings.tls, &settings.admin.tls];
+    let certificates = tls.into_iter().flatten().flat_map(|tls| tls.identities());
+    metrics.certificates(certificates.map(|one| (one.name(), one.not_after().0)));
+    let rules = live.realms.iter().flat_map(|(name, realm)| {
+        let rules = realm.places.keys();
+        rules.map(move |rule| (name.as_str().to_owned(), rule.to_string()))
+    });
+    metrics.count_rules(settings.counted_rules, rules);
 }
 
-/// Watches and reloads until it is dropped. `tell` gets every outcome that is news.
+/// Records that the first load is live.
+pub async fn started(gateway: &Gateway, rejected: Option<&Rejected>) {
+    measure(gateway, rejected.is_none());
+    let live = gateway.live.load();
+    let change = Change {
+        time: gateway.services.clock.timestamp(),
+        event: "config",
+        cause: Cause::Start.name(),
+        principal: None,
+        result: "applied",
+        old: None,
+        new: live.hash.clone(),
+        files: Names::default(),
+        items: BTreeMap::new(),
+        rejected: names(rejected),
+        details: lines(rejected),
+    };
+    record(gateway, change).await;
+}
+
+fn names(rejected: Option<&Rejected>) -> Vec<String> {
+    let realms = rejected.map(|rejected| rejected.realms.as_slice());
+    realms
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// What changed between what ran and what is on disk now.
+fn change(cause: &Cause, time: String, old: &Snapshot, outcome: &ReloadOutcome) -> Change {
+    let before = contents(old);
+    let (new, after, items) = match outcome {
+        ReloadOutcome::Applied(next, rejected) => {
+            let mut after = contents(next);
+            if let Some(rejected) = rejected {
+                after.extend(rejected.error.contents.clone());
+            }
+            (next.hash.clone(), after, items(old, next))
+        }
+        ReloadOutcome::Rejected(Rejected { error, .. }) => {
+            (error.hash.clone(), error.contents.clone(), BTreeMap::new())
+        }
+        ReloadOutcome::NeedsRestart(restart) => (
+            restart.hash.clone(),
+            restart.contents.clone(),
+            BTreeMap::new(),
+        ),
+        ReloadOutcome::Unchanged => (old.hash.clone(), before.clone(), BTreeMap::new()),
+    };
+    Change {
+        time,
+        event: "config",
+        cause: cause.name(),
+        principal: match cause {
+            Cause::Asked { principal } => Some(principal.clone()),
+            Cause::Start | Cause::Files | Cause::Poll | Cause::Signal => None,
+        },
+        result: outcome.name(),
+        old: Some(old.hash.clone()),
+        new,
+        files: Names::between(&before, &after),
+        items,
+        rejected: names(outcome.rejected()),
+        details: outcome.lines(),
+    }
+}
+
+/// What a snapshot was read from, all realms together.
+fn contents(snapshot: &Snapshot) -> BTreeMap<String, String> {
+    let mut all = snapshot.contents.clone();
+    for realm in snapshot.realms.values() {
+        all.extend(realm.contents.clone());
+    }
+    all
+}
+
+fn items(old: &Snapshot, new: &Snapshot) -> BTreeMap<String, Names> {
+    let none = BTreeMap::new();
+    let names: BTreeSet<_> = old.realms.keys().chain(new.realms.keys()).collect();
+    let differences = names.into_iter().map(|name| {
+        let of = |snapshot: &'_ Snapshot| snapshot.realms.get(name).cloned();
+        let (before, after) = (of(old), of(new));
+        let before = before.as_ref().map_or(&none, |realm| &realm.items);
+        let after = after.as_ref().map_or(&none, |realm| &realm.items);
+        (name.to_string(), Names::between(before, after))
+    });
+    differences.filter(|(_, names)| !names.is_empty()).collect()
+}
+
+/// Keeps a record of a change: in the audit, and for `/changes`. A change that cannot be recorded has happened
+/// all the same; no token leaves until records can be written again.
+async fn record(gateway: &Gateway, change: Change) {
+    if let Err(error) = gateway.audit.record_change(&change).await {
+        tracing::error!(%error, "the change of the configuration could not be recorded");
+        gateway.services.metrics.audit_failure(error.reason());
+    }
+    gateway.live.note_change(Arc::new(change));
+}
+
+/// Watches and reloads until it is dropped. `waiting` is the hash of what is on disk where the start could not
+/// take all of it. `tell` gets every outcome that is news.
 pub async fn run(
     gateway: Arc<Gateway>,
     dir: PathBuf,
     settle: Settle,
+    waiting: Option<String>,
     tell: impl Fn(&ReloadOutcome) + Send,
 ) {
     let files = |gateway: &Gateway| gateway.live.load().files.clone();
     let mut watched = files(&gateway);
-    let mut watch = Watch::start(&watched, settle);
-    let mut not_live: Option<String> = None;
+    let mut watch = Watch::start(&watched, settle, gateway.live.asked());
+    let mut not_live = waiting;
     let mut seen = Vec::new();
     // What changed between the first load and the first watch would be seen by nobody else.
-    let mut cause = Cause::Poll;
+    let mut hint = Hint::Poll;
     loop {
         gateway.live.note_watch(match watch.state() {
             WatchState::Events => "file events and a slow poll".to_owned(),
@@ -136,43 +330,75 @@ pub async fn run(
         // Something else in a watched directory, the audit file above all, is no reason to load. The poll
         // asks nobody and reads everything.
         let now = fingerprint(&watched);
-        if cause == Cause::Files && now == seen {
-            cause = watch.next().await.cause;
+        if hint == Hint::Files && now == seen {
+            hint = watch.next().await;
             continue;
         }
+        // Whoever asks from now on is told of the next one.
+        let asks = gateway.live.asks();
+        let cause = match hint {
+            _ if !asks.is_empty() => {
+                let who: BTreeSet<&str> = asks.iter().map(|ask| ask.principal.as_str()).collect();
+                Cause::Asked {
+                    principal: who.into_iter().collect::<Vec<_>>().join(", "),
+                }
+            }
+            Hint::Files => Cause::Files,
+            // An ask that another reload has answered.
+            Hint::Poll | Hint::Asked => Cause::Poll,
+            Hint::Signal => Cause::Signal,
+        };
+        let asked = matches!(cause, Cause::Signal | Cause::Asked { .. });
+        if asked {
+            system::tell(State::Reloading);
+        }
         let (line, at) = (Arc::clone(&gateway), dir.clone());
+        let before = gateway.live.load();
         let outcome = match tokio::task::spawn_blocking(move || reload(&line, &at)).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(%error, "a reload did not end; what ran keeps running");
-                cause = watch.next().await.cause;
+                system::tell(State::Ready("a reload did not end; what ran keeps running"));
+                hint = watch.next().await;
                 continue;
             }
         };
         seen = now;
         watched = files(&gateway);
         // What is on disk and not live, found again, is no news.
-        let waiting = match &outcome {
-            ReloadOutcome::Rejected(error) => Some((&error.files, &error.hash)),
-            ReloadOutcome::NeedsRestart(restart) => Some((&restart.files, &restart.hash)),
-            ReloadOutcome::Applied(_) | ReloadOutcome::Unchanged => None,
-        };
-        let asked = matches!(cause, Cause::Signal | Cause::Asked);
+        let waiting = outcome
+            .waiting()
+            .map(|(hash, files)| (hash.to_owned(), files.clone()));
+        let applied = matches!(outcome, ReloadOutcome::Applied(..));
         let news = match waiting {
-            Some((files, hash)) => {
-                watched.extend(files.iter().cloned());
-                asked || not_live.replace(hash.clone()).as_ref() != Some(hash)
+            Some((hash, files)) => {
+                watched.extend(files);
+                not_live.replace(hash.clone()) != Some(hash) || applied
             }
-            None => {
-                let back = not_live.take().is_some();
-                asked || back || matches!(outcome, ReloadOutcome::Applied(_))
-            }
+            None => not_live.take().is_some() || applied,
         };
         watch.update(&watched);
-        if news {
+        if news || asked {
             tell(&outcome);
         }
-        cause = watch.next().await.cause;
+        if news {
+            let time = gateway.services.clock.timestamp();
+            record(&gateway, change(&cause, time, &before, &outcome)).await;
+        }
+        if news || asked {
+            let status = format!("{}; serving {}", outcome.name(), gateway.live.load().hash);
+            system::tell(State::Ready(&status));
+        }
+        for ask in asks {
+            // Whoever has gone meanwhile does not mind.
+            let _ = ask.answer.send(ReloadAnswer {
+                result: outcome.name(),
+                config: gateway.live.load().hash.clone(),
+                rejected: names(outcome.rejected()),
+                details: outcome.details(),
+            });
+        }
+        hint = watch.next().await;
     }
 }
 

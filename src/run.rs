@@ -2,23 +2,27 @@
 //! it here, and nowhere else.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::audit::Audit;
 use crate::audit::sink::{AuditError, Target};
 use crate::clock::Clock;
-use crate::config::{self, LoadError};
+use crate::config::{self, LoadError, Rejected, Tests};
 use crate::reload::watch::Settle;
 use crate::reload::{self, ReloadOutcome};
-use crate::server::Gateway;
+use crate::server::front::{Socket, SocketFile};
+use crate::server::load::Load;
+use crate::server::{Gateway, Phase};
 use crate::services::Services;
-use crate::snapshot::Live;
+use crate::snapshot::{Live, Settings};
+use crate::system::{self, Inherited};
 use crate::{admin, keys, server};
 
 /// Why a gateway could not start.
@@ -33,6 +37,27 @@ pub enum StartError {
     /// The audit file cannot be opened.
     #[error("the audit records have nowhere to go: {0}")]
     Audit(#[from] AuditError),
+    /// A socket was handed over that reaches further than the configuration allows.
+    #[error(
+        "the socket that was handed over listens on {address}, which is not loopback, and `{key}` in cambist.yaml does not allow that"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+        /// The section that would have to.
+        key: &'static str,
+    },
+    /// The thread of the admin listener cannot be started.
+    #[error("the admin listener cannot be started: {0}")]
+    Admin(std::io::Error),
+    /// The Unix socket cannot be made.
+    #[error("cannot listen on the socket {} (`admin.socket` in cambist.yaml): {source}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} (`{key}` in cambist.yaml): {source}")]
     Bind {
@@ -55,8 +80,28 @@ pub struct Options {
     pub settle: Option<Settle>,
     /// Whether any free port will do where the configured one is taken.
     pub any_port: bool,
+    /// Whether every realm must be loaded for any to be served.
+    pub all_realms: bool,
+    /// Sockets that are open already.
+    pub inherited: Inherited,
     /// Gets every reload that is news.
     pub tell: Box<dyn Fn(&ReloadOutcome) + Send>,
+}
+
+impl Options {
+    /// Nothing is followed, and everything is as the configuration says.
+    #[must_use]
+    pub fn of(clock: Clock) -> Self {
+        Self {
+            clock,
+            audit: None,
+            settle: None,
+            any_port: false,
+            all_realms: true,
+            inherited: Inherited::default(),
+            tell: Box::new(|_| {}),
+        }
+    }
 }
 
 impl std::fmt::Debug for Options {
@@ -76,58 +121,96 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where the admin listener is.
     pub admin: SocketAddr,
-    stop: watch::Sender<bool>,
+    /// The realms that it started without.
+    pub rejected: Option<Rejected>,
     server: JoinHandle<()>,
+    admin_thread: Option<std::thread::JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Loads a directory and serves it.
+    /// Loads a directory and serves it. A realm among several that cannot be loaded is left out.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub async fn start(dir: &Path, options: Options) -> Result<Self, StartError> {
         let services = Services::new(options.clock).map_err(StartError::Services)?;
-        let snapshot = config::load(dir, &services, None).map_err(StartError::Config)?;
-        let settings = snapshot.settings.clone();
+        let loaded = config::load(dir, &services, None, Tests::Run).map_err(StartError::Config)?;
+        let loaded = match options.all_realms {
+            true => loaded.all().map_err(StartError::Config)?,
+            false => loaded,
+        };
+        let settings = loaded.snapshot.settings.clone();
         let audit = match options.audit {
             Some(target) => Audit::to(target)?,
             None => Audit::open(&settings.audit)?,
         };
-        let listener = bind(settings.listen, "server.listen", options.any_port).await?;
-        let admin_listener = bind(settings.admin, "admin.listen", options.any_port).await?;
-        let local = |listener: &TcpListener, wanted| listener.local_addr().unwrap_or(wanted);
-        let (address, admin) = (
-            local(&listener, settings.listen),
-            local(&admin_listener, settings.admin),
-        );
+        let any = options.any_port;
+        let Inherited {
+            token,
+            admin,
+            admin_socket,
+        } = options.inherited;
+        let (listener, address) = match token {
+            Some(socket) => {
+                let open = settings.plain_http || settings.tls.is_some();
+                adopt(socket, open, "server")?
+            }
+            None => bind(settings.listen, "server.listen", any).await?,
+        };
+        let (admin_listener, admin) = match admin {
+            Some(socket) => {
+                let known = !settings.admin.tokens.is_empty();
+                let open = known && (settings.admin.plain_http || settings.admin.tls.is_some());
+                adopt(socket, open, "admin")?
+            }
+            None => bind(settings.admin.listen, "admin.listen", any).await?,
+        };
+        let mut admin_listeners = vec![Socket::Tcp(admin_listener)];
+        admin_listeners.extend(unix(admin_socket, &settings)?);
+        let descriptors = system::connections_that_fit();
+        if let Some(fit) = descriptors.filter(|fit| *fit < settings.max_connections) {
+            let wanted = settings.max_connections;
+            tracing::warn!(
+                "file descriptors are enough for {fit} connections only, not for `server.max_connections: {wanted}`; raise the limit (LimitNOFILE=, ulimit -n)"
+            );
+        }
+        let waiting = loaded.rejected.as_ref().map(|_| loaded.disk.clone());
+        let rejected = loaded.rejected;
+        let out_of_step = rejected.iter().flat_map(|rejected| rejected.realms.clone());
+        let details = rejected
+            .as_ref()
+            .map_or(serde_json::Value::Null, |rejected| {
+                rejected.error.diagnostics.to_json(&rejected.error.sources)
+            });
         let gateway = Arc::new(Gateway {
-            live: Live::new(snapshot),
+            live: Live::new(loaded.snapshot, out_of_step.collect(), details),
             services,
             audit,
+            load: Load::default(),
+            phase: watch::Sender::new(Phase::Serving),
+            descriptors,
         });
-        reload::started(&gateway);
-        let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(server::serve(
-            listener,
-            Arc::clone(&gateway),
-            stopped.clone(),
-        ));
-        let mut others = vec![tokio::spawn(admin::serve(
-            admin_listener,
-            Arc::clone(&gateway),
-            stopped,
-        ))];
+        reload::started(&gateway, rejected.as_ref()).await;
+        let admin_thread = admin::start(admin_listeners, admin, Arc::clone(&gateway));
+        let admin_thread = admin_thread.map_err(StartError::Admin)?;
+        let token = Socket::Tcp(listener).listen();
+        let token = token.map_err(|source| StartError::Bind {
+            address,
+            key: "server.listen",
+            source,
+        })?;
+        let server = tokio::spawn(server::serve(token, Arc::clone(&gateway)));
         let line = Arc::clone(&gateway);
-        others.push(tokio::spawn(keys::keep(move || {
-            line.live.load().realm.remotes()
-        })));
+        let keep = keys::keep(move || line.live.load().remotes());
+        let mut others = vec![tokio::spawn(keep)];
         if let Some(settle) = options.settle {
             let dir: PathBuf = dir.to_owned();
             others.push(tokio::spawn(reload::run(
                 Arc::clone(&gateway),
                 dir,
                 settle,
+                waiting,
                 options.tell,
             )));
         }
@@ -135,34 +218,110 @@ impl Running {
             gateway,
             address,
             admin,
-            stop,
+            rejected,
             server,
+            admin_thread: Some(admin_thread),
             others,
         })
     }
 
-    /// Stops accepting, lets requests in flight finish, and ends.
-    pub async fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = self.server.await;
+    /// Says that it will not serve for long: not ready from now on, and connections end with their answers.
+    /// It still answers everything.
+    pub fn drain(&self) {
+        self.gateway.phase.send_replace(Phase::Draining);
+        self.gateway.services.metrics.draining();
+    }
+
+    /// Stops accepting, lets requests in flight finish, and ends. Gives whether they all did in time.
+    pub async fn stop(mut self) -> bool {
+        self.gateway.phase.send_replace(Phase::Stopping);
+        let _ = (&mut self.server).await;
+        let finished = server::finished(&self.gateway).await;
+        if !finished {
+            tracing::warn!("some requests did not end in time");
+        }
+        self.gateway.phase.send_replace(Phase::Stopped);
+        self.others.iter().for_each(JoinHandle::abort);
+        if let Some(thread) = self.admin_thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        finished
+    }
+}
+
+impl Drop for Running {
+    /// A gateway that nobody stops ends too: its listeners close.
+    fn drop(&mut self) {
+        self.gateway.phase.send_replace(Phase::Stopped);
         self.others.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Takes a socket that was open before; `open` is whether it may reach beyond this machine.
+fn adopt(
+    socket: TcpListener,
+    open: bool,
+    key: &'static str,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind {
+        address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        key,
+        source,
+    };
+    let address = socket.local_addr().map_err(failed)?;
+    if !open && !address.ip().is_loopback() {
+        return Err(StartError::Exposed { address, key });
+    }
+    Ok((socket, address))
+}
+
+/// The admin's Unix socket: the one that was handed over, or the one that is configured. Only its owner may
+/// open it.
+fn unix(
+    inherited: Option<UnixListener>,
+    settings: &Settings,
+) -> Result<Option<Socket>, StartError> {
+    let path = settings.admin.socket.clone().unwrap_or_default();
+    let failed = |source| StartError::Socket {
+        path: path.clone(),
+        source,
+    };
+    if let Some(socket) = inherited {
+        // Its file belongs to whoever made it.
+        return Ok(Some(Socket::Unix(socket, None)));
+    }
+    if settings.admin.socket.is_none() {
+        return Ok(None);
+    }
+    // What a process left behind that did not end in peace. A socket that somebody listens on is not taken.
+    let left = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_socket());
+    if left && UnixStream::connect(&path).is_err() {
+        std::fs::remove_file(&path).map_err(failed)?;
+    }
+    let socket = UnixListener::bind(&path).map_err(failed)?;
+    let file = SocketFile(path.clone());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(Some(Socket::Unix(socket, Some(file))))
 }
 
 async fn bind(
     address: SocketAddr,
     key: &'static str,
     any_port: bool,
-) -> Result<TcpListener, StartError> {
-    let bound = match TcpListener::bind(address).await {
-        Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
-            TcpListener::bind((address.ip(), 0)).await
-        }
-        bound => bound,
-    };
-    bound.map_err(|source| StartError::Bind {
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind {
         address,
         key,
         source,
-    })
+    };
+    let bound = match tokio::net::TcpListener::bind(address).await {
+        Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
+            tokio::net::TcpListener::bind((address.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    let socket = bound.and_then(tokio::net::TcpListener::into_std);
+    let socket = socket.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
 }

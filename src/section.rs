@@ -398,7 +398,8 @@ impl Section {
         Some(self.entries.remove(index).1)
     }
 
-    fn take_entry(&mut self, name: &'static str) -> Option<(Key, Node)> {
+    /// Takes a key with its place.
+    pub fn take_entry(&mut self, name: &'static str) -> Option<(Key, Node)> {
         self.known.push(name);
         let index = self
             .entries

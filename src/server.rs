@@ -1,37 +1,28 @@
-//! The token listener: sockets, limits, deadlines, and which path means what.
+//! The token listener: which request is whose, and the phases of a process's life.
 //!
-//! HTTP/1.1 only. Every limit is set here, and hyper's timer with them: without it hyper's own header
-//! deadline is silently off.
+//! `front` has the sockets, limits and deadlines, for the admin listener too; `load` counts.
 
+mod activity;
+pub(crate) mod front;
+pub mod load;
 mod origin;
 mod respond;
 mod token;
 
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_io_timeout::TimeoutStream;
+use hyper::header::HOST;
+use hyper::{Method, Request, Version};
+use tokio::sync::watch;
 
 pub use respond::Response;
 
 use crate::audit::Audit;
 use crate::services::Services;
-use crate::snapshot::Live;
-
-/// The most headers a request may have.
-const MAX_HEADERS: usize = 64;
-/// The most bytes of headers, hyper's read buffer.
-const MAX_HEAD: usize = 32 * 1024;
+use crate::snapshot::{Endpoint, Live, Settings};
+use front::{Front, Limits, Listener, Peer};
+use load::{Load, Place};
 
 /// How long the metadata may be kept by those who fetch it, in seconds.
 const METADATA_MAX_AGE: i64 = 60;
@@ -45,119 +36,116 @@ pub struct Gateway {
     pub services: Services,
     /// The records.
     pub audit: Audit,
+    /// What is going on.
+    pub load: Load,
+    /// How far its life has come.
+    pub phase: watch::Sender<Phase>,
+    /// How many connections its file descriptors are enough for, where that is known.
+    pub descriptors: Option<usize>,
 }
 
-/// Serves until `stop` becomes true, then lets requests in flight finish.
-pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
-    let settings = gateway.live.load().settings.clone();
-    let room = Arc::new(Semaphore::new(settings.max_connections));
-    let graceful = GracefulShutdown::new();
-    let mut failing = false;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely: they come back as connections end.
-                if !failing {
-                    tracing::warn!(%error, "cannot accept connections for now");
-                }
-                failing = true;
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        failing = false;
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            gateway.services.metrics.connection("turned_away");
-            continue;
-        };
-        gateway.services.metrics.connection("accepted");
-        let _ = stream.set_nodelay(true);
-        // Held by the connection and by what it began, whichever lasts longer.
-        let permit = Arc::new(permit);
-        let held = Arc::clone(&permit);
-        let gateway = Arc::clone(&gateway);
-        let service = service_fn(move |request| {
-            let gateway = Arc::clone(&gateway);
-            let permit = Arc::clone(&permit);
-            async move {
-                Ok::<_, std::convert::Infallible>(route(&gateway, request, peer, permit).await)
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(settings.header_timeout))
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(
-                TokioIo::new(with_write_deadline(stream, settings.body_timeout)),
-                service,
-            );
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "connection ended early");
-            }
-            drop(held);
-        });
-    }
-    drop(listener);
-    // As long as a request may take, and time to record and write its answer.
-    let drain = Duration::from_secs(settings.request_timeout + 5);
-    let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
-    let finish = async {
-        graceful.shutdown().await;
-        // What was begun for clients that have gone since.
-        let _ = room.acquire_many(all).await;
+/// How far a process's life has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It serves, and says that it will not for long: not ready, and connections end with their answers.
+    Draining,
+    /// It accepts no more connections, and finishes what it began.
+    Stopping,
+    /// Nothing is answered any more.
+    Stopped,
+}
+
+/// Serves until the process stops, and what it has begun by then.
+pub(crate) async fn serve(listener: Listener, gateway: Arc<Gateway>) {
+    let front = Front {
+        name: "token",
+        until: Phase::Stopping,
+        limits,
     };
-    if tokio::time::timeout(drain, finish).await.is_err() {
-        tracing::warn!("some requests did not end in time");
+    let line = Arc::clone(&gateway);
+    let handle = move |request, peer| {
+        let gateway = Arc::clone(&line);
+        async move { route(&gateway, request, peer).await }
+    };
+    front::serve(listener, Arc::clone(&gateway), front, handle).await;
+}
+
+/// Waits for what was begun: connections, and what goes on for clients that have left. Gives whether it all
+/// ended in time.
+pub(crate) async fn finished(gateway: &Gateway) -> bool {
+    let settings = gateway.live.load().settings.clone();
+    // As long as a request may take, and time to record and write its answer.
+    let most = settings.request_timeout + settings.body_timeout;
+    let all = async {
+        gateway.load.connections.none().await;
+        gateway.load.requests.none().await;
+    };
+    tokio::time::timeout(most, all).await.is_ok()
+}
+
+fn limits(gateway: &Gateway, settings: &Settings) -> Limits {
+    let descriptors = gateway.descriptors.unwrap_or(usize::MAX);
+    Limits {
+        connections: settings.max_connections.min(descriptors),
+        per_peer: Some(settings.max_connections_per_peer),
+        head: settings.header_timeout,
+        idle: settings.idle_timeout,
+        write: settings.body_timeout,
+        tls: settings.tls.clone(),
     }
 }
 
-/// hyper has no deadline for a client that does not read what it asked for.
-pub(crate) fn with_write_deadline(
-    stream: TcpStream,
-    seconds: u64,
-) -> Pin<Box<TimeoutStream<TcpStream>>> {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(Duration::from_secs(seconds)));
-    Box::pin(stream)
-}
-
-/// Which path means what. The configuration is loaded once, and the request keeps it to the end.
-async fn route(
-    gateway: &Arc<Gateway>,
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    permit: Arc<OwnedSemaphorePermit>,
-) -> Response {
+/// Whose request it is, and what it asks for. The configuration is loaded once, and the request keeps it to
+/// the end.
+async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: Peer) -> Response {
     let snapshot = gateway.live.load();
-    let realm = &snapshot.realm;
-    let path = request.uri().path();
-    if path == realm.token_path {
-        // In a task of its own: what has begun is recorded, also when the client hangs up.
-        let gateway = Arc::clone(gateway);
-        let line = tokio::spawn(async move {
-            let response = token::answer(&gateway, &snapshot, request, peer).await;
-            drop(permit);
-            response
-        });
-        return line.await.unwrap_or_else(|_| respond::failed());
-    }
-    let (document, max_age) = if path == realm.metadata_path {
-        (&realm.metadata, METADATA_MAX_AGE)
-    } else if path == realm.jwks_path {
-        (&realm.jwks, realm.jwks_max_age)
-    } else {
+    let Some(host) = host(&request) else {
+        return respond::no_host();
+    };
+    let Some((realm, endpoint)) = snapshot.routes.find(&host, request.uri().path()) else {
         return respond::not_found();
+    };
+    let (document, max_age) = match endpoint {
+        Endpoint::Token => {
+            let realm = Arc::clone(realm);
+            // HTTP/2 has many requests on a connection; in all there are no more than of connections.
+            let most = snapshot.settings.max_connections;
+            let Some(place) = gateway.load.requests.enter(most) else {
+                gateway.services.metrics.shed("requests");
+                return respond::overloaded();
+            };
+            // In a task of its own: what has begun is recorded, also when the client hangs up.
+            let gateway = Arc::clone(gateway);
+            let line = tokio::spawn(async move {
+                let response = token::answer(&gateway, &snapshot, &realm, request, peer).await;
+                drop::<Place>(place);
+                response
+            });
+            return line.await.unwrap_or_else(|_| respond::failed());
+        }
+        Endpoint::Metadata => (&realm.metadata, METADATA_MAX_AGE),
+        Endpoint::Jwks => (&realm.jwks, realm.jwks_max_age),
     };
     match *request.method() {
         Method::GET | Method::HEAD => respond::document(document, max_age),
         _ => respond::not_allowed("GET, HEAD"),
     }
+}
+
+/// The host that a request is for, in lower case, without a port: `:authority`, or `Host`, of which HTTP/1.1
+/// has exactly one (RFC 9112 §3.2). HTTP/1.0 may go without; then it is empty.
+pub(crate) fn host<B>(request: &Request<B>) -> Option<String> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    let authority = match (request.uri().authority(), first, second) {
+        (_, _, Some(_)) => return None,
+        (Some(authority), ..) => authority.clone(),
+        (None, Some(host), None) if host.is_empty() => return Some(String::new()),
+        (None, Some(host), None) => host.to_str().ok()?.parse().ok()?,
+        (None, None, None) if request.version() == Version::HTTP_11 => return None,
+        (None, None, None) => return Some(String::new()),
+    };
+    Some(authority.host().to_ascii_lowercase())
 }

@@ -2,9 +2,17 @@
 //!
 //! INVARIANT: a snapshot never changes. A request loads it once and keeps it to the end.
 
+mod live;
+mod routes;
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use live::{Ask, Cause, Change, LastLoad, Live, Names, ReloadAnswer};
+pub use routes::{Conflict, Endpoint, Routes};
+pub use settings::{AdminSettings, AuditSettings, Settings};
 
 use crate::client::ClientSet;
 use crate::diagnostic::{Diagnostics, SourceText};
@@ -15,9 +23,8 @@ use crate::oauth::NumericDate;
 use crate::oauth::id::{Issuer, RealmName, RuleId};
 use crate::policy::PolicySet;
 use crate::policy::schema::Schema;
-use crate::policy::trial::Trial;
+use crate::policy::trial::{self, Trial};
 use crate::provider::{Processor, ProcessorSet};
-use crate::swap::Swap;
 use crate::token::IssuerSet;
 
 /// One issuer's whole configuration.
@@ -62,6 +69,23 @@ pub struct Realm {
     pub jwks_max_age: i64,
     /// Attributes whose values the audit does not show.
     pub redact: BTreeSet<String>,
+    /// The `Host`s that its endpoints answer; any, where there are none.
+    pub hosts: BTreeSet<String>,
+    /// SHA-256 over every file that it was read from, in base64url.
+    pub hash: String,
+    /// When it was loaded.
+    pub loaded_at: NumericDate,
+    /// What it was read from: a hash of each file and variable, by the name that the configuration uses.
+    /// For comparisons only: a hash of a secret tells who guesses it.
+    pub contents: BTreeMap<String, String>,
+    /// What each rule, deny, list, def and test of its policies says, hashed, by what it is called.
+    pub items: BTreeMap<String, String>,
+    /// The text of the files that hold no secret.
+    pub sources: SourceText,
+    /// How many tests of its policies were run, and passed.
+    pub tests: usize,
+    /// Findings that did not stop its load.
+    pub warnings: Diagnostics,
 }
 
 impl Realm {
@@ -77,6 +101,20 @@ impl Realm {
 }
 
 impl Realm {
+    /// Runs the tests of its policies, and drops them.
+    pub fn test(&mut self, problems: &mut Diagnostics) {
+        let trials = std::mem::take(&mut self.trials);
+        self.tests = trials.len();
+        for trial in trials {
+            let verdict = trial.run(&self.policies, &self.sources, |processor| {
+                processor.id.to_string()
+            });
+            if !verdict.passed() {
+                problems.push(trial::failure(&trial, &verdict));
+            }
+        }
+    }
+
     /// Where the keys of others that are in use come from: issuers' and clients'.
     #[must_use]
     pub fn remotes(&self) -> Vec<Arc<Remote>> {
@@ -120,160 +158,70 @@ pub struct RulePlace {
 /// Everything loaded, at one instant.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The realm. Several realms come with a later build.
-    pub realm: Realm,
-    /// What the listeners and the audit were set up with; a change needs a restart.
+    /// The realms, by name; there is at least one.
+    pub realms: BTreeMap<RealmName, Arc<Realm>>,
+    /// Which of them answers what.
+    pub routes: Routes,
+    /// How the process listens, counts and records.
     pub settings: Settings,
-    /// SHA-256 over every file that was read, in hexadecimal.
+    /// A hash over all that is live.
     pub hash: String,
+    /// A hash over the root alone, where it names realms.
+    pub root: String,
     /// When it was loaded.
     pub loaded_at: NumericDate,
-    /// Every file that was read.
+    /// Every file that was read, or missed; also those of realms that were rejected.
     pub files: BTreeSet<PathBuf>,
-    /// The text of the files that hold no secret.
+    /// What the root was read from, as a realm's [`contents`](Realm::contents).
+    pub contents: BTreeMap<String, String>,
+    /// The text of the files that hold no secret, the realms' too.
     pub sources: SourceText,
-    /// How many tests of its policies were run, and passed.
-    pub tests: usize,
-    /// Findings that did not stop the load.
+    /// Findings that did not stop the load, the realms' too.
     pub warnings: Diagnostics,
 }
 
-/// What only a restart can change.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// `server.listen`.
-    pub listen: std::net::SocketAddr,
-    /// `admin.listen`.
-    pub admin: std::net::SocketAddr,
-    /// `audit:`.
-    pub audit: AuditSettings,
-    /// `server.trusted_proxies`: whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// `server.max_connections`.
-    pub max_connections: usize,
-    /// `server.header_timeout`, in seconds.
-    pub header_timeout: u64,
-    /// `server.body_timeout`, in seconds.
-    pub body_timeout: u64,
-    /// `server.request_timeout`, in seconds.
-    pub request_timeout: u64,
-}
-
-/// Where audit records go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AuditSettings {
-    /// One JSON line each on standard output.
-    Stdout,
-    /// Appended to a file, synced to the disk before the answer leaves if asked.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Whether to sync.
-        fsync: bool,
-    },
-}
-
-impl Settings {
-    /// The keys in which two settings differ.
+impl Snapshot {
+    /// A realm by its name; without one, the only one that there is.
     #[must_use]
-    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        [
-            (self.listen != other.listen, "server.listen"),
-            (self.admin != other.admin, "admin.listen"),
-            (self.audit != other.audit, "audit"),
-            (
-                self.trusted_proxies != other.trusted_proxies,
-                "server.trusted_proxies",
-            ),
-            (
-                self.max_connections != other.max_connections,
-                "server.max_connections",
-            ),
-            (
-                self.header_timeout != other.header_timeout,
-                "server.header_timeout",
-            ),
-            (
-                self.body_timeout != other.body_timeout,
-                "server.body_timeout",
-            ),
-            (
-                self.request_timeout != other.request_timeout,
-                "server.request_timeout",
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(differs, key)| differs.then_some(key))
-        .collect()
-    }
-}
-
-/// How the last load went. What runs may be older than what is on disk; this says so.
-#[derive(Clone, Debug)]
-pub struct LastLoad {
-    /// When, in seconds.
-    pub at: NumericDate,
-    /// `applied`, `unchanged`, `rejected` or `needs_restart`.
-    pub result: &'static str,
-    /// What it was about: findings, or keys that need a restart.
-    pub details: serde_json::Value,
-}
-
-/// The handle on what is live, and how the last load went.
-#[derive(Debug)]
-pub struct Live {
-    snapshot: Swap<Snapshot>,
-    last_load: Swap<LastLoad>,
-    watch: Swap<String>,
-}
-
-impl Live {
-    /// Goes live with the first snapshot.
-    #[must_use]
-    pub fn new(first: Snapshot) -> Self {
-        let at = first.loaded_at;
-        let last = LastLoad {
-            at,
-            result: "applied",
-            details: serde_json::Value::Null,
-        };
-        Self {
-            snapshot: Swap::new(first),
-            last_load: Swap::new(last),
-            watch: Swap::new("off".to_owned()),
+    pub fn realm(&self, name: Option<&str>) -> Option<&Arc<Realm>> {
+        match name {
+            Some(name) => self
+                .realms
+                .iter()
+                .find_map(|(known, realm)| (known.as_str() == name).then_some(realm)),
+            None => self
+                .realms
+                .values()
+                .next()
+                .filter(|_| self.realms.len() == 1),
         }
     }
 
-    /// What is live now.
+    /// The first realm by name, where any will do.
+    ///
+    /// # Panics
+    /// Never: nothing without a realm is loaded.
     #[must_use]
-    pub fn load(&self) -> Arc<Snapshot> {
-        self.snapshot.load()
+    pub fn first(&self) -> &Arc<Realm> {
+        #[expect(clippy::expect_used, reason = "a load without a realm fails")]
+        self.realms.values().next().expect("there is a realm")
     }
 
-    /// Replaces it for every request that begins from now on.
-    pub fn publish(&self, next: Arc<Snapshot>) {
-        self.snapshot.store(next);
-    }
-
-    /// How the last load went.
+    /// How many rules and denies there are, over all realms.
     #[must_use]
-    pub fn last_load(&self) -> Arc<LastLoad> {
-        self.last_load.load()
+    pub fn counts(&self) -> (usize, usize) {
+        self.realms.values().fold((0, 0), |(rules, denies), realm| {
+            let (more, further) = realm.policies.counts();
+            (rules + more, denies + further)
+        })
     }
 
-    /// Records how a load went.
-    pub fn note(&self, last: LastLoad) {
-        self.last_load.store(Arc::new(last));
-    }
-
-    /// How changes on disk are noticed, for people.
+    /// Where the keys of others that are in use come from, over all realms.
     #[must_use]
-    pub fn watch(&self) -> Arc<String> {
-        self.watch.load()
-    }
-
-    /// Records how changes on disk are noticed.
-    pub fn note_watch(&self, state: String) {
-        self.watch.store(Arc::new(state));
+    pub fn remotes(&self) -> Vec<Arc<Remote>> {
+        self.realms
+            .values()
+            .flat_map(|realm| realm.remotes())
+            .collect()
     }
 }

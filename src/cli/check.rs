@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use super::{
     Directory, Exit, FINDINGS, GOOD, complain, complain_about, could_not, counted, say, services,
 };
-use crate::config::{self, LoadError};
+use crate::config::{self, LoadError, Loaded, Tests};
 use crate::diagnostic::{self, Diagnostics, SourceText};
 use crate::services::Services;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Realm, Snapshot};
 
 /// Say everything that is wrong with a configuration directory.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ enum Format {
 }
 
 /// What a load gave: its findings, and a snapshot where none of them is an error.
-type Loaded = Result<Snapshot, Box<LoadError>>;
+type Checked = Result<Snapshot, Box<LoadError>>;
 
 pub(super) fn run(verb: &Check) -> Exit {
     let services = services()?;
@@ -66,33 +66,50 @@ pub(super) fn run(verb: &Check) -> Exit {
     }
 }
 
-fn load(verb: &Check, services: &Services) -> Loaded {
-    config::load(&verb.directory.dir, services, None)
+fn load(verb: &Check, services: &Services) -> Checked {
+    config::load(&verb.directory.dir, services, None, Tests::Run).and_then(Loaded::whole)
 }
 
-fn found(loaded: &Loaded) -> (&Diagnostics, &SourceText) {
+fn found(loaded: &Checked) -> (&Diagnostics, &SourceText) {
     match loaded {
         Ok(snapshot) => (&snapshot.warnings, &snapshot.sources),
         Err(error) => (&error.diagnostics, &error.sources),
     }
 }
 
-fn say_to_people(loaded: &Loaded) -> Result<(), u8> {
+fn say_to_people(loaded: &Checked) -> Result<(), u8> {
     let (findings, sources) = found(loaded);
     complain_about(findings, sources);
     let Ok(snapshot) = loaded else {
         complain(&format!("{}\n", counted(findings)));
         return Ok(());
     };
-    let (rules, denies) = snapshot.realm.policies.counts();
     let plural =
         |count, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let several = snapshot.realms.len() > 1;
+    let counts = |realms: &[&Realm]| {
+        let sum =
+            |count: fn(&Realm) -> usize| realms.iter().map(|realm| count(realm)).sum::<usize>();
+        [
+            plural(sum(|realm| realm.policies.counts().0), "rule", "rules"),
+            plural(sum(|realm| realm.policies.counts().1), "deny", "denies"),
+            plural(sum(|realm| realm.tests), "test", "tests"),
+            plural(sum(|realm| realm.clients.len()), "client", "clients"),
+        ]
+        .join(", ")
+    };
+    for realm in snapshot.realms.values().filter(|_| several) {
+        say(&format!(
+            "realm {}: {}  {}\n",
+            realm.name,
+            counts(&[realm]),
+            realm.hash
+        ))?;
+    }
+    let all: Vec<&Realm> = snapshot.realms.values().map(AsRef::as_ref).collect();
     say(&format!(
-        "ok: {}, {}, {}, {}, {}  {}\n",
-        plural(rules, "rule", "rules"),
-        plural(denies, "deny", "denies"),
-        plural(snapshot.tests, "test", "tests"),
-        plural(snapshot.realm.clients.len(), "client", "clients"),
+        "ok: {}, {}  {}\n",
+        counts(&all),
         plural(findings.counts().1, "warning", "warnings"),
         snapshot.hash
     ))

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::audit::Record;
 use crate::clock::Clock;
+use crate::config::Rejected;
 use crate::demo::{self, Play, PlayError, Stage};
 use crate::diagnostic::Style;
 use crate::reload::ReloadOutcome;
@@ -51,11 +52,10 @@ async fn play(verb: &Demo, dir: PathBuf) -> Exit {
         let _ = news_to.send(news_of(outcome)); // nobody listening: the demo is over
     };
     let options = Options {
-        clock: Clock::system(),
-        audit: None,
         settle: (!verb.once).then(Settle::default),
         any_port: true,
         tell: Box::new(tell),
+        ..Options::of(Clock::system())
     };
     let stage = match demo::play(&dir, options).await {
         Ok(stage) => stage,
@@ -97,9 +97,9 @@ async fn play(verb: &Demo, dir: PathBuf) -> Exit {
 
 fn news_of(outcome: &ReloadOutcome) -> News {
     match outcome {
-        ReloadOutcome::Applied(_) => News::Applied,
+        ReloadOutcome::Applied(..) => News::Applied,
         ReloadOutcome::Unchanged => News::Kept("what is on disk is what runs again\n".to_owned()),
-        ReloadOutcome::Rejected(error) => News::Kept(format!(
+        ReloadOutcome::Rejected(Rejected { error, .. }) => News::Kept(format!(
             "{}{}: rejected, the old configuration keeps serving\n",
             error.diagnostics.render(&error.sources, Style::Plain),
             counted(&error.diagnostics)
@@ -122,7 +122,7 @@ async fn follow(
     let mut own = String::new();
     loop {
         tokio::select! {
-            () = signals.stop() => return Ok(()),
+            _ = signals.stop() => return Ok(()),
             Some(news) = news.recv() => {
                 match news {
                     News::Kept(text) if !verb.json => say(&format!("\n{text}"))?,
@@ -151,7 +151,7 @@ async fn follow(
 
 fn introduce(stage: &Stage, dir: &std::path::Path) -> Result<(), u8> {
     let snapshot = stage.running.gateway.live.load();
-    let realm = &snapshot.realm;
+    let realm = snapshot.first();
     let (rules, denies) = realm.policies.counts();
     say("cambist demo: one token exchange (RFC 8693), over real HTTP on this machine\n\n")?;
     let base = format!("http://{}", stage.running.address);
@@ -195,7 +195,7 @@ fn introduce(stage: &Stage, dir: &std::path::Path) -> Result<(), u8> {
     let settings = &snapshot.settings;
     for (wanted, bound) in [
         (settings.listen, stage.running.address),
-        (settings.admin, stage.running.admin),
+        (settings.admin.listen, stage.running.admin),
     ] {
         if wanted.port() != 0 && wanted != bound {
             say(&format!(
@@ -241,7 +241,7 @@ fn invite(stage: &Stage, dir: &std::path::Path) -> Result<(), u8> {
          The same request by hand:\n\n  curl -s http://{}{} -u rs08:long-secure-random-secret \\\n    -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\\n    -d resource=https://backend.example.com/api \\\n    -d subject_token={} \\\n    -d subject_token_type=urn:ietf:params:oauth:token-type:access_token\n\nWhat is asked from now on (Ctrl-C ends):\n\n",
         dir.display(),
         stage.running.address,
-        stage.running.gateway.live.load().realm.token_path,
+        stage.running.gateway.live.load().first().token_path,
         demo::toys::BEARER
     ))
 }

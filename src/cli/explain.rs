@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::{
-    COULD_NOT, Directory, Exit, FINDINGS, GOOD, complain, complain_about_load, could_not, say,
+    COULD_NOT, Exit, FINDINGS, GOOD, RealmDirectory, complain, complain_about_load, could_not, say,
     services,
 };
-use crate::config;
+use crate::config::{self, Loaded, Tests};
 use crate::policy::explain::explain;
 use crate::policy::facts;
-use crate::snapshot::{AuditSettings, Snapshot};
+use crate::snapshot::{AuditSettings, Realm, Snapshot};
 
 /// Say why an exchange is refused or allowed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     #[command(flatten)]
-    directory: Directory,
+    directory: RealmDirectory,
     /// The id of a request in the audit file: from an error answer, a log line or a record.
     #[arg(long, value_name = "REQUEST_ID")]
     id: Option<String>,
@@ -64,16 +64,29 @@ pub(super) struct Explain {
 pub(super) fn run(verb: &Explain) -> Exit {
     let services = services()?;
     // Also where a test fails: that is when one wants to know why.
-    let snapshot = match config::untested(&verb.directory.dir, &services, None) {
+    let loaded = config::load(&verb.directory.dir, &services, None, Tests::Keep);
+    let snapshot = match loaded.and_then(Loaded::whole) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
             return Err(could_not("the configuration has errors"));
         }
     };
-    let mut facts = base(verb, &snapshot).map_err(could_not)?;
+    let record = match &verb.id {
+        Some(id) => Some(recorded(verb, id, &snapshot).map_err(could_not)?),
+        None => None,
+    };
+    let said = record
+        .as_ref()
+        .and_then(|record| record.get("realm")?.as_str());
+    let realm = verb.directory.one(&snapshot, said)?;
+    let mut facts = match &record {
+        Some(record) => from_record(record, realm),
+        None => from_file(verb),
+    }
+    .map_err(could_not)?;
     add_flags(verb, &mut facts).map_err(could_not)?;
-    let schema = &snapshot.realm.schema;
+    let schema = &realm.schema;
     if verb.id.is_none() {
         // A record has all that was looked at; what a person leaves out, a real request would have.
         for path in facts::placeholders(&mut facts, schema) {
@@ -97,12 +110,7 @@ pub(super) fn run(verb: &Explain) -> Exit {
             return Err(COULD_NOT);
         }
     };
-    for issuer in snapshot
-        .realm
-        .issuers
-        .iter()
-        .filter(|issuer| !issuer.enabled)
-    {
+    for issuer in realm.issuers.iter().filter(|issuer| !issuer.enabled) {
         for stated in facts::PARTIES {
             if facts.get(&stated.path("issuer")).and_then(Value::as_str)
                 == Some(issuer.alias.as_str())
@@ -114,13 +122,13 @@ pub(super) fn run(verb: &Explain) -> Exit {
             }
         }
     }
-    let explanation = explain(&snapshot.realm.policies, &context, |processor| {
+    let explanation = explain(&realm.policies, &context, |processor| {
         processor.id.to_string()
     });
     if verb.json {
-        say(&format!("{:#}\n", explanation.to_json(&snapshot.sources)))?;
+        say(&format!("{:#}\n", explanation.to_json(&realm.sources)))?;
     } else {
-        say(&explanation.render(&snapshot.sources, verb.all))?;
+        say(&explanation.render(&realm.sources, verb.all))?;
         if explanation.permitted {
             say(&format!("\n  issues {:#}\n", explanation.outcome))?;
         }
@@ -132,11 +140,8 @@ pub(super) fn run(verb: &Explain) -> Exit {
     }
 }
 
-/// The table to start from: a record's, a file's, or an empty one.
-fn base(verb: &Explain, snapshot: &Snapshot) -> Result<Map<String, Value>, String> {
-    if let Some(id) = &verb.id {
-        return from_audit(verb, id, snapshot);
-    }
+/// The table to start from: a file's, or an empty one.
+fn from_file(verb: &Explain) -> Result<Map<String, Value>, String> {
     let Some(path) = &verb.request else {
         return Ok(Map::new());
     };
@@ -156,7 +161,8 @@ fn base(verb: &Explain, snapshot: &Snapshot) -> Result<Map<String, Value>, Strin
     }
 }
 
-fn from_audit(verb: &Explain, id: &str, snapshot: &Snapshot) -> Result<Map<String, Value>, String> {
+/// The record of a request.
+fn recorded(verb: &Explain, id: &str, snapshot: &Snapshot) -> Result<Value, String> {
     let path = match (&verb.audit, &snapshot.settings.audit) {
         (Some(path), _) => path.clone(),
         (None, AuditSettings::File { path, .. }) => path.clone(),
@@ -171,9 +177,13 @@ fn from_audit(verb: &Explain, id: &str, snapshot: &Snapshot) -> Result<Map<Strin
         .rev()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mine = |record: &Value| record.get("request_id").and_then(Value::as_str) == Some(id);
-    let record = records
+    records
         .find(mine)
-        .ok_or_else(|| format!("{} has no request `{id}`", path.display()))?;
+        .ok_or_else(|| format!("{} has no request `{id}`", path.display()))
+}
+
+/// The table that a record has.
+fn from_record(record: &Value, realm: &Realm) -> Result<Map<String, Value>, String> {
     let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
     let recorded = format!("{} {} {}", text("outcome"), text("error"), text("detail"));
     complain(&format!(
@@ -181,16 +191,15 @@ fn from_audit(verb: &Explain, id: &str, snapshot: &Snapshot) -> Result<Map<Strin
         text("time"),
         recorded.trim_end()
     ));
-    if text("config") != snapshot.hash {
+    if text("config") != realm.hash {
         complain(
             "note: that was decided by another configuration; this is what the one on disk says\n",
         );
     }
     match record.get("context") {
         Some(Value::Object(facts)) => {
-            if text("config") != snapshot.hash {
-                for path in snapshot
-                    .realm
+            if text("config") != realm.hash {
+                for path in realm
                     .policies
                     .mentioned()
                     .filter(|path| unrecorded(path, facts))

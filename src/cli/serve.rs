@@ -1,42 +1,67 @@
 //! `cambist serve DIR`.
 
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use super::{
     COULD_NOT, Directory, Exit, FINDINGS, GOOD, LogFormat, complain, complain_about,
     complain_about_load, could_not, runtime, start_logs,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::clock::Clock;
+use crate::config::Rejected;
 use crate::reload::ReloadOutcome;
 use crate::reload::watch::Settle;
 use crate::run::{Options, Running, StartError};
+use crate::snapshot::Snapshot;
+use crate::system::{self, Inherited, State};
 
 /// Serve a configuration directory until told to stop.
+///
+/// SIGHUP loads the configuration again. SIGTERM stops in peace: not ready at once, no more connections after
+/// `server.drain_delay`, and the end when everything is answered. SIGINT does the same without the delay. A
+/// second SIGTERM or SIGINT ends it at once.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Sockets that a supervisor hands over (LISTEN_FDS; named `token`, `admin` and `admin-socket`, or in that order) are used in place of those that cambist.yaml names.\n\nExit codes: 0 stopped and everything answered, 1 stopped and something was lost, 2 could not start."
+)]
 pub(super) struct Serve {
     #[command(flatten)]
     directory: Directory,
     /// How logs are written.
     #[arg(long, value_enum, default_value = "auto")]
     log_format: LogFormat,
+    /// Do not start while any realm cannot be loaded; otherwise the others are served.
+    #[arg(long)]
+    all_realms: bool,
 }
 
 pub(super) fn run(verb: &Serve) -> Exit {
     start_logs(verb.log_format);
-    Ok(runtime()?.block_on(serve(verb)))
+    // Before any thread: it changes the environment.
+    let inherited = inherited().map_err(could_not)?;
+    Ok(runtime()?.block_on(serve(verb, inherited)))
 }
 
-async fn serve(verb: &Serve) -> u8 {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how sockets are handed over is told by the environment"
+)]
+fn inherited() -> Result<Inherited, system::InheritError> {
+    Inherited::take(std::env::var("LISTEN_FDNAMES").ok().as_deref())
+}
+
+async fn serve(verb: &Serve, inherited: Inherited) -> u8 {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return could_not(format!("cannot listen for signals: {error}")),
     };
     let options = Options {
-        clock: Clock::system(),
-        audit: None,
         settle: Some(Settle::default()),
-        any_port: false,
+        all_realms: verb.all_realms,
+        inherited,
         tell: Box::new(log_reload),
+        ..Options::of(Clock::system())
     };
     let running = match Running::start(&verb.directory.dir, options).await {
         Ok(running) => running,
@@ -47,22 +72,66 @@ async fn serve(verb: &Serve) -> u8 {
     };
     let snapshot = running.gateway.live.load();
     complain_about(&snapshot.warnings, &snapshot.sources);
-    tracing::info!(
-        token_endpoint = %format!("http://{}{}", running.address, snapshot.realm.token_path),
-        admin = %format!("http://{}", running.admin),
-        issuer = %snapshot.realm.issuer,
-        config = %snapshot.hash,
-        "serving"
-    );
+    if let Some(rejected) = &running.rejected {
+        complain_about_load(&rejected.error);
+        say_rejected(rejected, "not served");
+    }
+    log_start(&running, &snapshot);
+    let drain_delay = snapshot.settings.drain_delay;
     drop(snapshot);
-    signals.stop().await;
-    tracing::info!("stopping: finishing what is in flight");
-    tokio::select! {
-        () = running.stop() => GOOD,
-        () = signals.stop() => {
+    system::tell(State::Ready("serving"));
+    let pulse = tokio::spawn(alive());
+    let asked = signals.stop().await;
+    system::tell(State::Stopping);
+    let stop = async {
+        running.drain();
+        if asked == Asked::Terminate {
+            tracing::info!(
+                ?drain_delay,
+                "stopping: not ready, and accepting connections a little longer"
+            );
+            tokio::time::sleep(drain_delay).await;
+        }
+        tracing::info!("stopping: finishing what is in flight");
+        running.stop().await
+    };
+    let code = tokio::select! {
+        finished = stop => if finished { GOOD } else { FINDINGS },
+        _ = signals.stop() => {
             tracing::warn!("stopping at once: what was in flight is lost");
             FINDINGS
         }
+    };
+    pulse.abort();
+    code
+}
+
+/// Tells the supervisor again and again that the process is alive, as long as it is.
+async fn alive() {
+    let Some(every) = system::pulse() else {
+        return;
+    };
+    loop {
+        system::tell(State::Alive);
+        tokio::time::sleep(every).await;
+    }
+}
+
+fn log_start(running: &Running, snapshot: &Snapshot) {
+    let url = |address: SocketAddr, tls: bool| {
+        format!("{}://{address}", if tls { "https" } else { "http" })
+    };
+    let settings = &snapshot.settings;
+    let base = url(running.address, settings.tls.is_some());
+    for (name, realm) in &snapshot.realms {
+        tracing::info!(
+            realm = %name,
+            token_endpoint = %format!("{base}{}", realm.token_path),
+            admin = %url(running.admin, settings.admin.tls.is_some()),
+            issuer = %realm.issuer,
+            config = %realm.hash,
+            "serving"
+        );
     }
 }
 
@@ -78,11 +147,23 @@ pub(super) fn complain_about_start(error: &StartError) {
                 "help: another process has this address; stop it, or change `{key}`\n"
             ));
         }
+        StartError::Exposed { key, .. } => complain(&format!(
+            "help: see `tls` and `insecure_http` of `{key}:` (and `tokens` of `admin:`)\n"
+        )),
         StartError::Audit(_) => {
             complain("help: see `audit:` in cambist.yaml; no token leaves without its record\n")
         }
         _ => {}
     }
+}
+
+/// What a process is told that is to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// By whoever supervises it: others must learn of it first.
+    Terminate,
+    /// By whoever sits before it.
+    Interrupt,
 }
 
 /// The signals of a running process, from the moment this is made: before anything else, so that none of
@@ -105,30 +186,28 @@ impl Signals {
     }
 
     /// Waits for SIGTERM or Ctrl-C.
-    pub(super) async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::Terminate,
+            _ = self.interrupt.recv() => Asked::Interrupt,
         }
     }
 }
 
 fn log_reload(outcome: &ReloadOutcome) {
     match outcome {
-        ReloadOutcome::Applied(snapshot) => {
-            let (rules, denies) = snapshot.realm.policies.counts();
+        ReloadOutcome::Applied(snapshot, rejected) => {
+            let (rules, denies) = snapshot.counts();
             tracing::info!(config = %snapshot.hash, rules, denies, "the new configuration is live");
             for warning in snapshot.warnings.sorted() {
                 tracing::warn!("{}", warning.one_line(&snapshot.sources));
             }
+            if let Some(rejected) = rejected {
+                log_rejected(rejected);
+            }
         }
         ReloadOutcome::Unchanged => tracing::info!("what is on disk is what runs"),
-        ReloadOutcome::Rejected(error) => {
-            for finding in error.diagnostics.sorted() {
-                tracing::error!("{}", finding.one_line(&error.sources));
-            }
-            tracing::error!("the new configuration was rejected; the old one keeps serving");
-        }
+        ReloadOutcome::Rejected(rejected) => log_rejected(rejected),
         ReloadOutcome::NeedsRestart(restart) => {
             tracing::warn!(
                 "the new configuration needs a restart ({}); the old one keeps serving",
@@ -136,4 +215,20 @@ fn log_reload(outcome: &ReloadOutcome) {
             );
         }
     }
+}
+
+fn log_rejected(rejected: &Rejected) {
+    let error = &rejected.error;
+    for finding in error.diagnostics.sorted() {
+        tracing::error!("{}", finding.one_line(&error.sources));
+    }
+    say_rejected(rejected, "rejected; what ran keeps running");
+}
+
+fn say_rejected(rejected: &Rejected, what: &str) {
+    let names: Vec<String> = rejected.realms.iter().map(ToString::to_string).collect();
+    tracing::error!(
+        realms = names.join(", "),
+        "the configuration on disk is {what}"
+    );
 }

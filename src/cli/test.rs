@@ -7,13 +7,13 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde_json::{Value, json};
 
 use super::{
-    Directory, Exit, FINDINGS, GOOD, complain, complain_about_load, could_not, say, services,
+    Exit, FINDINGS, GOOD, RealmDirectory, complain, complain_about_load, could_not, say, services,
 };
-use crate::config::{self, LoadError};
+use crate::config::{self, LoadError, Loaded, Tests};
 use crate::diagnostic::{SourceText, Span, Style};
 use crate::policy::decide::Coverage;
 use crate::policy::trial::{Trial, Verdict};
-use crate::snapshot::Snapshot;
+use crate::snapshot::Realm;
 
 /// Run the tests that stand in the policies of a configuration directory.
 ///
@@ -25,7 +25,7 @@ use crate::snapshot::Snapshot;
 )]
 pub(super) struct Test {
     #[command(flatten)]
-    directory: Directory,
+    directory: RealmDirectory,
     /// Only tests whose `module` or name has this text in it; then nothing is said of coverage.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -65,7 +65,8 @@ pub(super) fn run(verb: &Test) -> Exit {
         return Err(code);
     }
     let services = services()?;
-    let snapshot = match config::untested(&verb.directory.dir, &services, None) {
+    let loaded = config::load(&verb.directory.dir, &services, None, Tests::Keep);
+    let snapshot = match loaded.and_then(Loaded::whole) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
@@ -78,48 +79,58 @@ pub(super) fn run(verb: &Test) -> Exit {
             return Err(code);
         }
     };
-    let set = &snapshot.realm.policies;
-    let mut coverage = set.coverage();
-    let wanted = |trial: &&Trial| {
-        let name = format!("{} {}", trial.module, trial.name);
-        verb.filter.as_ref().is_none_or(|text| name.contains(text))
-    };
-    let mut results = Vec::new();
-    for trial in snapshot.realm.trials.iter().filter(wanted) {
-        let begin = Instant::now();
-        let verdict = trial.run(set, &snapshot.sources, |processor| processor.id.to_string());
-        let elapsed = begin.elapsed();
-        set.cover(trial.context(), &mut coverage);
-        results.push(Result {
-            trial,
-            verdict,
-            elapsed,
-        });
-    }
-    if let (Some(text), true) = (&verb.filter, results.is_empty()) {
+    let realms = verb.directory.realms(&snapshot)?;
+    let several = snapshot.realms.len() > 1;
+    let reports: Vec<Report<'_>> = realms
+        .into_iter()
+        .map(|realm| Report::run(verb, realm, several))
+        .collect();
+    if let (Some(text), true) = (
+        &verb.filter,
+        reports.iter().all(|one| one.results.is_empty()),
+    ) {
         return Err(could_not(format!(
             "no test has `{text}` in its module or name"
         )));
     }
-    let report = Report {
-        snapshot: &snapshot,
-        results: &results,
-        coverage: verb.filter.is_none().then_some(&coverage),
-    };
     match verb.format {
-        Format::Text => say(&report.text(verb.coverage || verb.threshold.is_some()))?,
-        Format::Json => say(&format!("{:#}\n", report.json()))?,
-        Format::Junit => say(&junit(|writer| report.junit(writer)).map_err(could_not)?)?,
+        Format::Text => {
+            for report in &reports {
+                say(&report.text(verb.coverage || verb.threshold.is_some()))?;
+            }
+        }
+        Format::Json => say(&format!("{:#}\n", json_of(&reports)))?,
+        Format::Junit => say(&junit(|writer| write_junit(&reports, writer)).map_err(could_not)?)?,
     }
-    let failed = results.iter().any(|result| !result.verdict.passed());
-    let short = verb.threshold.and_then(|wanted| report.short_of(wanted));
-    if let Some(short) = &short {
-        complain(&format!("error: {short}\n"));
+    let failed = reports.iter().any(|report| report.failures() > 0);
+    let mut short = false;
+    for report in &reports {
+        if let Some(lacks) = verb.threshold.and_then(|wanted| report.short_of(wanted)) {
+            complain(&format!("error: {}{lacks}\n", report.of_realm()));
+            short = true;
+        }
     }
-    if failed || short.is_some() {
+    if failed || short {
         Ok(FINDINGS)
     } else {
         Ok(GOOD)
+    }
+}
+
+/// One object for one realm; for several, one of each by its name.
+fn json_of(reports: &[Report<'_>]) -> Value {
+    match reports {
+        [only] if !only.several => only.json(),
+        all => {
+            let by_name = all
+                .iter()
+                .map(|one| (one.realm.name.to_string(), one.json()));
+            json!({
+                "passed": all.iter().map(|one| one.results.len() - one.failures()).sum::<usize>(),
+                "failed": all.iter().map(Report::failures).sum::<usize>(),
+                "realms": Value::Object(by_name.collect()),
+            })
+        }
     }
 }
 
@@ -194,14 +205,52 @@ fn characters(text: &str) -> String {
     text.chars().map(mark).collect()
 }
 
+/// The tests of a realm.
 struct Report<'a> {
-    snapshot: &'a Snapshot,
-    results: &'a [Result<'a>],
+    realm: &'a Realm,
+    /// Whether there are other realms.
+    several: bool,
+    results: Vec<Result<'a>>,
     /// What the tests have seen, if all of them were run.
-    coverage: Option<&'a Coverage>,
+    coverage: Option<Coverage>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    fn run(verb: &Test, realm: &'a Realm, several: bool) -> Self {
+        let set = &realm.policies;
+        let mut coverage = set.coverage();
+        let wanted = |trial: &&Trial| {
+            let name = format!("{} {}", trial.module, trial.name);
+            verb.filter.as_ref().is_none_or(|text| name.contains(text))
+        };
+        let mut results = Vec::new();
+        for trial in realm.trials.iter().filter(wanted) {
+            let begin = Instant::now();
+            let verdict = trial.run(set, &realm.sources, |processor| processor.id.to_string());
+            let elapsed = begin.elapsed();
+            set.cover(trial.context(), &mut coverage);
+            results.push(Result {
+                trial,
+                verdict,
+                elapsed,
+            });
+        }
+        Self {
+            realm,
+            several,
+            results,
+            coverage: verb.filter.is_none().then_some(coverage),
+        }
+    }
+
+    /// `realm corp: `, where there are others.
+    fn of_realm(&self) -> String {
+        match self.several {
+            true => format!("realm {}: ", self.realm.name),
+            false => String::new(),
+        }
+    }
+
     fn failures(&self) -> usize {
         let failed = self
             .results
@@ -211,10 +260,10 @@ impl Report<'_> {
     }
 
     fn text(&self, coverage: bool) -> String {
-        let sources = &self.snapshot.sources;
+        let sources = &self.realm.sources;
         let mut out = String::new();
         let mut file = None;
-        for result in self.results {
+        for result in &self.results {
             let span = &result.trial.span;
             if file != Some(&span.file) {
                 out.push_str(&format!("{}\n", sources.shown(&span.file)));
@@ -240,13 +289,16 @@ impl Report<'_> {
                 out.push_str(&format!("      | {line}\n"));
             }
         }
-        if let (Some(seen), true) = (self.coverage, coverage) {
+        if let (Some(seen), true) = (&self.coverage, coverage) {
             out.push_str(&unseen(seen, sources));
         }
         let failed = self.failures();
         let passed = self.results.len() - failed;
-        out.push_str(&format!("{passed} passed, {failed} failed"));
-        if let Some(seen) = self.coverage {
+        out.push_str(&format!(
+            "{}{passed} passed, {failed} failed",
+            self.of_realm()
+        ));
+        if let Some(seen) = &self.coverage {
             let (rules, all_rules) = seen.rules();
             let (conditions, all_conditions) = seen.conditions();
             out.push_str(&format!(
@@ -257,7 +309,7 @@ impl Report<'_> {
     }
 
     fn json(&self) -> Value {
-        let sources = &self.snapshot.sources;
+        let sources = &self.realm.sources;
         let tests: Vec<Value> = self
             .results
             .iter()
@@ -278,40 +330,70 @@ impl Report<'_> {
             "failed": self.failures(),
             "tests": tests,
         });
-        if let (Some(seen), Some(members)) = (self.coverage, report.as_object_mut()) {
+        if let (Some(seen), Some(members)) = (&self.coverage, report.as_object_mut()) {
             members.insert("coverage".to_owned(), coverage_json(seen, sources));
         }
         report
     }
 
-    /// One suite for each module, as build servers read it.
-    fn junit(&self, writer: &mut XmlWriter) -> std::io::Result<()> {
-        let seconds = |elapsed: Duration| format!("{:.6}", elapsed.as_secs_f64());
-        let counts = |results: &[&Result<'_>]| {
-            let failed = results.iter().filter(|r| !r.verdict.passed()).count();
-            let time: Duration = results.iter().map(|r| r.elapsed).sum();
-            [
-                ("tests", results.len().to_string()),
-                ("failures", failed.to_string()),
-                ("errors", "0".to_owned()),
-                ("time", seconds(time)),
-            ]
-        };
-        let all: Vec<&Result<'_>> = self.results.iter().collect();
-        writer.write_event(Event::Start(element("testsuites", &counts(&all))))?;
-        let mut rest = all.as_slice();
+    /// What is covered too little; each kind must reach the threshold by itself.
+    fn short_of(&self, wanted: u8) -> Option<String> {
+        if self.results.is_empty() && wanted > 0 {
+            return Some(format!(
+                "below the threshold of {wanted} %: there are no tests"
+            ));
+        }
+        let coverage = self.coverage.as_ref()?;
+        let parts = [
+            ("rules", coverage.rules()),
+            ("conditions", coverage.conditions()),
+        ];
+        let short: Vec<String> = parts
+            .into_iter()
+            .filter(|(_, (seen, all))| seen * 100 < all * usize::from(wanted))
+            .map(|(what, (seen, all))| format!("{seen} of {all} {what}"))
+            .collect();
+        (!short.is_empty())
+            .then(|| format!("below the threshold of {wanted} %: {}", short.join(", ")))
+    }
+}
+
+/// One suite for each module of each realm, as build servers read it.
+fn write_junit(reports: &[Report<'_>], writer: &mut XmlWriter) -> std::io::Result<()> {
+    let seconds = |elapsed: Duration| format!("{:.6}", elapsed.as_secs_f64());
+    let counts = |results: &[&Result<'_>]| {
+        let failed = results.iter().filter(|r| !r.verdict.passed()).count();
+        let time: Duration = results.iter().map(|r| r.elapsed).sum();
+        [
+            ("tests", results.len().to_string()),
+            ("failures", failed.to_string()),
+            ("errors", "0".to_owned()),
+            ("time", seconds(time)),
+        ]
+    };
+    let all: Vec<&Result<'_>> = reports.iter().flat_map(|report| &report.results).collect();
+    writer.write_event(Event::Start(element("testsuites", &counts(&all))))?;
+    for report in reports {
+        let results: Vec<&Result<'_>> = report.results.iter().collect();
+        let mut rest = results.as_slice();
         while let Some(first) = rest.first() {
             let same = rest
                 .iter()
                 .take_while(|result| result.trial.module == first.trial.module);
             let (suite, others) = rest.split_at(same.count());
             rest = others;
-            let mut attributes = vec![("name", first.trial.module.to_string())];
+            let mut attributes = vec![(
+                "name",
+                match report.several {
+                    true => format!("{}/{}", report.realm.name, first.trial.module),
+                    false => first.trial.module.to_string(),
+                },
+            )];
             attributes.extend(counts(suite));
             writer.write_event(Event::Start(element("testsuite", &attributes)))?;
             for result in suite {
                 let trial = result.trial;
-                let sources = &self.snapshot.sources;
+                let sources = &report.realm.sources;
                 let (line, _) = sources.line_column(&trial.span).unwrap_or((1, 1));
                 let attributes = [
                     ("classname", trial.module.to_string()),
@@ -340,30 +422,9 @@ impl Report<'_> {
             }
             writer.write_event(Event::End(BytesEnd::new("testsuite")))?;
         }
-        writer.write_event(Event::End(BytesEnd::new("testsuites")))?;
-        Ok(())
     }
-
-    /// What is covered too little; each kind must reach the threshold by itself.
-    fn short_of(&self, wanted: u8) -> Option<String> {
-        if self.results.is_empty() && wanted > 0 {
-            return Some(format!(
-                "below the threshold of {wanted} %: there are no tests"
-            ));
-        }
-        let coverage = self.coverage?;
-        let parts = [
-            ("rules", coverage.rules()),
-            ("conditions", coverage.conditions()),
-        ];
-        let short: Vec<String> = parts
-            .into_iter()
-            .filter(|(_, (seen, all))| seen * 100 < all * usize::from(wanted))
-            .map(|(what, (seen, all))| format!("{seen} of {all} {what}"))
-            .collect();
-        (!short.is_empty())
-            .then(|| format!("below the threshold of {wanted} %: {}", short.join(", ")))
-    }
+    writer.write_event(Event::End(BytesEnd::new("testsuites")))?;
+    Ok(())
 }
 
 /// What no test has seen, by rule.

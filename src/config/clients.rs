@@ -2,6 +2,8 @@
 
 mod auth;
 
+pub(super) use auth::secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

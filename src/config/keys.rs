@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::Sources;
+use super::realm::Ground;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::{Algorithm, KeyError, SigningKey, SigningKeys, Succession};
-use crate::oauth::NumericDate;
 use crate::section::{Node, Seconds, Section};
-use crate::snapshot::{EphemeralKey, Settings, Snapshot};
+use crate::snapshot::{EphemeralKey, Settings};
 
 /// How long a new key is published before it signs, in seconds, unless configured otherwise.
 const NOTICE: i64 = 600;
@@ -37,21 +37,20 @@ struct Reader<'a> {
 
 pub(super) fn signing_keys(
     root: &mut Section,
-    settings: Option<&Settings>,
+    ground: &Ground<'_>,
     sources: &mut Sources,
-    now: NumericDate,
-    current: Option<&Snapshot>,
     problems: &mut Diagnostics,
 ) -> Option<Keys> {
+    let (now, current) = (ground.services.clock.now(), ground.current);
     let notice = notice(root, problems);
     let node = root.require("keys", problems)?;
     let span = node.span.clone();
     let (before, _) = problems.counts();
     let mut reader = Reader {
-        settings,
+        settings: ground.settings,
         sources,
         kept: current
-            .map(|current| current.realm.ephemeral.clone())
+            .map(|current| current.ephemeral.clone())
             .unwrap_or_default(),
         ephemeral: Vec::new(),
         problems,
@@ -69,14 +68,14 @@ pub(super) fn signing_keys(
     let max_age = (notice / 2).min(MAX_AGE);
     let made = match current {
         None => SigningKeys::started(keys, now, notice),
-        Some(current) => current.realm.keys.succeed(
+        Some(current) => current.keys.succeed(
             keys,
             Succession {
                 now,
                 notice,
-                max_age: current.realm.jwks_max_age,
-                longest: current.realm.longest_lifetime(),
-                in_flight: i64::try_from(current.settings.request_timeout).unwrap_or(i64::MAX),
+                max_age: current.jwks_max_age,
+                longest: current.longest_lifetime(),
+                in_flight: ground.in_flight,
             },
         ),
     };

@@ -8,21 +8,22 @@ use crate::net::{Net, Outbound};
 use crate::policy::pattern::prefix;
 use crate::section::{Node, Section};
 use crate::services::Services;
-use crate::snapshot::Snapshot;
 
-/// The services with the outbound client that the section asks for: the one that runs where nothing has
-/// changed, so that its connections are kept.
+/// The services with the outbound client that the section asks for, if it does: one that runs where nothing
+/// has changed, so that its connections are kept.
 pub(super) fn services(
     root: &mut Section,
     sources: &mut Sources,
     services: &Services,
-    current: Option<&Snapshot>,
+    running: &[&Net],
     problems: &mut Diagnostics,
 ) -> Services {
+    if !root.has("outbound") {
+        root.take("outbound");
+        return services.clone();
+    }
     let outbound = outbound(root, sources, problems);
-    let running = current.map(|current| &current.realm.net);
-    let known = [running, Some(&services.net)];
-    let mut same = known.into_iter().flatten();
+    let mut same = running.iter().copied().chain([&services.net]);
     let net = match same.find(|net| *net.outbound() == outbound) {
         Some(net) => net.clone(),
         None => match Net::with(outbound) {

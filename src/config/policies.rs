@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{Sources, spelling};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::jose::sha256;
+use crate::jose::{sha256, sha256_base64url};
 use crate::policy::schema::Schema;
-use crate::policy::syntax::ast::File;
+use crate::policy::syntax::ast::{File, Item};
+use crate::policy::syntax::print;
 use crate::policy::trial::{self, Trial};
 use crate::policy::{self, PolicySet};
 use crate::provider::{Processor, ProcessorSet};
@@ -51,7 +52,7 @@ pub(super) fn files(
     manifest(&names, sources, problems);
     let mut files = Vec::new();
     for name in &names {
-        let file: Arc<str> = Arc::from(name.as_str());
+        let file = sources.label(name);
         let whole = Span::new(&file, 0..0);
         let Some(text) = sources.text(name, Some(&whole), problems) else {
             continue;
@@ -85,7 +86,7 @@ fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics)
     if !sources.path(MANIFEST).exists() {
         return;
     }
-    let file: Arc<str> = Arc::from(MANIFEST);
+    let file = sources.label(MANIFEST);
     let whole = Span::new(&file, 0..0);
     let Some(text) = sources.text(MANIFEST, Some(&whole), problems) else {
         return;
@@ -108,7 +109,7 @@ fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics)
         }
     }
     for name in names {
-        let policy = Span::new(&Arc::from(name.as_str()), 0..0);
+        let policy = Span::new(&sources.label(name), 0..0);
         let Some(bytes) = sources.bytes(name, Some(&policy), problems) else {
             continue;
         };
@@ -128,6 +129,24 @@ fn manifest(names: &[String], sources: &mut Sources, problems: &mut Diagnostics)
             problem.help("write the files first, then `sha256sum *.policy > policies.sha256`"),
         );
     }
+}
+
+/// What every item of the files says, hashed, by what it is called: comments and layout are no part of it.
+pub(super) fn items(files: &[File]) -> BTreeMap<String, String> {
+    let mut items = BTreeMap::new();
+    for file in files {
+        for item in &file.items {
+            let module = &file.module.value;
+            let name = match item {
+                Item::Rule(rule) => format!("{module}.{}", rule.name.value),
+                Item::List(list) => format!("{module}.{}", list.name.value),
+                Item::Def(def) => format!("{module}.{}", def.name.value),
+                Item::Test(test) => format!("{module} test \"{}\"", test.name.value),
+            };
+            items.insert(name, sha256_base64url(print::item(item).as_bytes()));
+        }
+    }
+    items
 }
 
 /// Rules that select processors, and the tests that stand beside them.

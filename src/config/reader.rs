@@ -6,11 +6,14 @@ use std::sync::Arc;
 use super::Sources;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::keys::Remote;
+use crate::oauth::id::RealmName;
 use crate::section::{Node, Seconds, Section, Value};
 use crate::services::Services;
 
 /// The files, what the process has, what was fetched for the configuration that runs, and what is wrong.
 pub(super) struct Reader<'a> {
+    /// The realm that is read.
+    pub realm: &'a RealmName,
     pub sources: &'a mut Sources,
     pub services: &'a Services,
     /// What was fetched for the configuration that runs.

@@ -1,281 +1,142 @@
-//! The root file, and the realm that it describes.
+//! The root file: how the process listens and records, and its realm, or where its realms are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clients::Us;
-use super::reader::Reader;
-use super::{Sources, clients, issuers, keys, outbound, policies, processors, settings};
-use crate::client::{ClientSet, METHODS};
-use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::exchange::GRANTS;
-use crate::oauth::id::{Issuer, RealmName};
-use crate::oauth::target::{Audience, RegisteredResource, ResourceRegistry};
-use crate::oauth::token_type::TokenType;
-use crate::oauth::uri::Uri;
-use crate::policy::facts;
-use crate::policy::schema::{ProcessorSchema, Schema};
-use crate::provider::Material;
-use crate::section::Section;
+use super::realm::{self, Ground};
+use super::{LoadError, Loaded, ROOT, Rejected, Sources, Tests, outbound, processors, settings};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
+use crate::jose::sha256_base64url;
+use crate::oauth::NumericDate;
+use crate::oauth::id::RealmName;
+use crate::section::{self, Key, Node, Section};
 use crate::services::Services;
-use crate::snapshot::{Realm, RulePlace, Settings, Snapshot};
+use crate::snapshot::{Conflict, Realm, Routes, Settings, Snapshot};
 use crate::store::Limits;
 
-/// What a root file says.
-pub(super) struct Parts {
-    pub realm: Realm,
-    pub settings: Settings,
+/// What belongs to a realm, and not beside `realms:`.
+const OF_REALMS: [&str; 11] = [
+    "issuer",
+    "token_path",
+    "hosts",
+    "keys",
+    "key_rotation",
+    "issuers",
+    "clients",
+    "client_attributes",
+    "resources",
+    "processors",
+    "policies",
+];
+
+/// What belongs into the root, and not into a realm's own file.
+const OF_ROOT: [&str; 6] = [
+    "server",
+    "admin",
+    "metrics",
+    "providers",
+    "replay",
+    "realms",
+];
+
+/// What the root says for all realms.
+struct Common<'a> {
+    dir: &'a Path,
+    settings: Option<&'a Settings>,
+    behind_proxy: bool,
+    defaults: &'a BTreeMap<&'static str, Section>,
+    services: &'a Services,
+    limits: Limits,
+    current: Option<&'a Snapshot>,
+    tests: Tests,
+    /// What of the root says something to realms, as it was read.
+    hash: String,
+    /// The root's text, for excerpts.
+    text: SourceText,
 }
 
-/// Reads the whole file; `None` goes with at least one problem.
-pub(super) fn snapshot(
+/// Reads the whole file, and the realms that it names.
+///
+/// # Errors
+/// Every problem, where there is nothing to go live with.
+pub(super) fn load(
+    dir: &Path,
     mut root: Section,
-    sources: &mut Sources,
+    mut sources: Sources,
     services: &Services,
     current: Option<&Snapshot>,
-    problems: &mut Diagnostics,
-) -> Option<Parts> {
-    if let Some(node) = root.take("realms") {
-        let problem = Diagnostic::error("E1008", "`realms:` (several realms) is not in this build")
-            .at(&node.span);
-        problems.push(problem.help("write the one realm's keys in this file"));
-    }
-    let read = settings::settings(&mut root, sources, problems);
-    let services = outbound::services(&mut root, sources, services, current, problems);
+    tests: Tests,
+) -> Result<Loaded, Box<LoadError>> {
+    let mut found = Diagnostics::default();
+    let problems = &mut found;
+    let realms = root.take_entry("realms");
+    let read = settings::settings(&mut root, services.clock.now(), &mut sources, problems);
     let defaults = processors::defaults(&mut root, problems);
-    let realm = realm(
-        &mut root,
-        read.settings.as_ref(),
-        &defaults,
-        sources,
-        &services,
+    let limits = replay(&mut root, problems);
+    let running = current
+        .into_iter()
+        .flat_map(|current| current.realms.values());
+    let nets: Vec<_> = running.map(|realm| &realm.net).collect();
+    // Realms go out as the root says, unless they say otherwise.
+    let services = match realms {
+        Some(_) => outbound::services(&mut root, &mut sources, services, &nets, problems),
+        None => services.clone(),
+    };
+    let common = Common {
+        dir,
+        settings: read.settings.as_ref(),
+        behind_proxy: read.behind_proxy.is_some(),
+        defaults: &defaults,
+        services: &services,
+        limits,
         current,
-        read.redact,
-        problems,
-    );
-    if let Some(settings) = &read.settings {
-        settings::audit_file(settings, read.audit_at.as_ref(), sources, problems);
-    }
-    if let (Some(realm), Some(settings), Some(at)) = (&realm, &read.settings, &read.behind_proxy)
-        && settings.trusted_proxies.is_empty()
-        && realm.policies.mentions("conn.ip")
-    {
-        let message = "policies test `conn.ip`, which is the proxy's address for every request";
-        let problem = Diagnostic::warning("E1019", message).at(at);
-        let help = "say whose X-Forwarded-For is believed: `trusted_proxies: [10.0.0.0/8]`";
-        problems.push(problem.help(help));
+        tests,
+        hash: sources.hash(),
+        text: sources.source_text().clone(),
+    };
+    let mut several = Several::default();
+    let mut only = None;
+    match realms {
+        Some((_, node)) => {
+            misplaced(&mut root, &read.redact, problems);
+            several.read(node, &common, problems);
+        }
+        None => {
+            let ground = common.ground(RealmName::default());
+            let realm = realm::realm(&mut root, &ground, read.redact, &mut sources, problems);
+            if let Some(realm) = &realm {
+                common.proxied(realm, read.behind_proxy.as_ref(), problems);
+            }
+            only = realm;
+        }
     }
     root.finish(problems);
-    Some(Parts {
-        realm: realm?,
-        settings: read.settings?,
-    })
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one load, each named"
-)]
-fn realm(
-    root: &mut Section,
-    settings: Option<&Settings>,
-    defaults: &BTreeMap<&'static str, Section>,
-    sources: &mut Sources,
-    services: &Services,
-    current: Option<&Snapshot>,
-    redact: Vec<(String, Span)>,
-    problems: &mut Diagnostics,
-) -> Option<Realm> {
-    let (before, _) = problems.counts();
-    let issuer = own_issuer(root, problems);
-    let token_path = token_path(root, issuer.as_ref(), problems);
-    let now = services.clock.now();
-    let own = keys::signing_keys(root, settings, sources, now, current, problems);
-    let keys = own.as_ref().map(|own| &own.keys);
-    let resources = resources(root, problems);
-    let us = issuer.as_ref().map(|(issuer, uri)| Us {
-        issuer: issuer.as_str().to_owned(),
-        token_endpoint: format!("{}{token_path}", uri.origin()),
-    });
-    let known: Vec<_> = current
-        .iter()
-        .flat_map(|current| current.realm.known_remotes())
-        .collect();
-    let mut reader = Reader {
-        sources,
-        services,
-        known: &known,
-        problems,
-    };
-    let (clients, client_schemas, client_attributes) =
-        clients::clients(root, us.as_ref(), &mut reader);
-    let (id, uri) = issuer.unzip();
-    let issuers = issuers::issuers(root, id.as_ref().zip(keys), &mut reader);
-    let limits = replay(root, problems);
-    let clients = ClientSet::new(clients, Arc::clone(&services.single_use), limits);
-    let material = id.as_ref().zip(keys).map(|(issuer, keys)| Material {
-        services,
-        issuer,
-        keys,
-    });
-    let processors = processors::processors(root, defaults, material.as_ref(), problems);
-    // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
-    let sound = problems.counts().0 == before;
-    let files = policies::files(root, sources, problems);
-    let own_types: Vec<TokenType> = issuers
-        .iter()
-        .flat_map(|(_, schemas)| schemas.iter().flat_map(|schema| &schema.token_types))
-        .filter(|token_type| matches!(token_type, TokenType::Other(_)))
-        .cloned()
-        .collect();
-    let schema = Schema {
-        issuers: issuers
-            .as_ref()
-            .map(|(_, schemas)| schemas.clone())
-            .unwrap_or_default(),
-        clients: client_schemas,
-        client_attributes,
-        auth_methods: METHODS.iter().map(|method| method.name).collect(),
-        grant_types: GRANTS.iter().map(|grant| grant.name).collect(),
-        processors: processors
-            .iter()
-            .map(|(id, p)| (Arc::from(id.as_str()), taking(&p.schema, &own_types)))
-            .collect(),
-        resources,
-    };
-    if !sound {
-        return None;
+    if let Some(settings) = &read.settings {
+        settings::audit_file(settings, read.audit_at.as_ref(), &sources, problems);
     }
-    redactable(&redact, &schema, problems);
-    let (policies, trials) = policies::compile(&files, &schema, &processors, problems)?;
-    let (issuer, uri, own, (issuers, _)) = (id?, uri?, own?, issuers?);
-    let metadata = metadata(&issuer, &uri, &token_path, &clients);
-    let text = sources.source_text();
-    let rules = policies.rules().iter().map(|r| (&r.id, &r.span, &r.doc));
-    let denies = policies.denies().iter().map(|d| (&d.id, &d.span, &d.doc));
-    let places = rules.chain(denies).map(|(id, span, doc)| {
-        let place = RulePlace {
-            at: text.place(span),
-            doc: doc.clone(),
-        };
-        (id.clone(), place)
-    });
-    Some(Realm {
-        name: RealmName::default(),
-        places: places.collect(),
-        metadata_path: format!(
-            "/.well-known/oauth-authorization-server{}",
-            uri.path().trim_end_matches('/')
-        ),
-        jwks_path: jwks_path(&uri),
-        jwks: own.keys.jwks().to_string(),
-        jwks_max_age: own.max_age,
-        net: services.net.clone(),
-        issuers,
-        clients,
-        keys: own.keys,
-        ephemeral: own.ephemeral,
-        processors,
-        policies,
-        trials,
-        schema,
-        metadata,
-        token_path,
-        issuer,
-        redact: redact.into_iter().map(|(path, _)| path).collect(),
-    })
-}
-
-/// A type of the realm's own is verified as a `jwt` is, and goes wherever a `jwt` goes.
-fn taking(processor: &ProcessorSchema, own_types: &[TokenType]) -> ProcessorSchema {
-    let mut processor = processor.clone();
-    if processor.accepts.contains(&TokenType::Jwt) {
-        processor.accepts.extend_from_slice(own_types);
+    if let (Some(realm), false) = (only, problems.has_errors()) {
+        several.only(realm, &common, problems);
     }
-    processor
+    let (now, root) = (services.clock.now(), common.hash.clone());
+    several.finish(sources, read.settings, root, found, now)
 }
 
-fn own_issuer(root: &mut Section, problems: &mut Diagnostics) -> Option<(Issuer, Uri)> {
-    let node = root.require("issuer", problems)?;
-    let issuer: Issuer = node.parse(problems)?;
-    let uri: Uri = node.parse(problems)?;
-    // RFC 8414 §2: https, no query, no fragment. Metadata would not be found under another spelling.
-    let loopback = uri.scheme() == "http" && uri.authority().is_some_and(is_loopback);
-    if (uri.scheme() != "https" && !loopback) || uri.has_query() || !uri.is_canonical() {
-        let message = "our issuer identifier must be a canonical `https` URI without a query (RFC 8414 section 2)";
-        let problem = Diagnostic::error("E1006", message).at(&node.span);
-        problems.push(match uri.is_canonical() {
-            true => problem
-                .help("it is only a name: the listener may still speak plain HTTP on loopback"),
-            false => problem.rewrite(issuer.as_str(), uri.canonical()),
-        });
-        return None;
+/// What stands beside `realms:` and belongs to one of them.
+fn misplaced(root: &mut Section, redact: &[(String, Span)], problems: &mut Diagnostics) {
+    for key in OF_REALMS {
+        if let Some(node) = root.take_forbidden(key) {
+            let message = format!("`{key}` belongs to a realm, and there are `realms:` here");
+            let problem = Diagnostic::error("E1021", message).at(&node.span);
+            let help = "move it into the cambist.yaml of that realm's directory";
+            problems.push(problem.help(help).concealed());
+        }
     }
-    Some((issuer, uri))
-}
-
-fn is_loopback(authority: &str) -> bool {
-    let host = authority
-        .rsplit_once(':')
-        .map_or(authority, |(host, _)| host);
-    host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
-}
-
-fn token_path(
-    root: &mut Section,
-    issuer: Option<&(Issuer, Uri)>,
-    problems: &mut Diagnostics,
-) -> String {
-    let base = issuer.map_or("", |(_, uri)| uri.path().trim_end_matches('/'));
-    let default = format!("{base}/token");
-    let Some(node) = root.take("token_path") else {
-        return default;
-    };
-    let Some(text) = node.text(problems) else {
-        return default;
-    };
-    let canonical = format!("https://host{text}")
-        .parse::<Uri>()
-        .is_ok_and(|uri| uri.is_canonical() && !uri.has_query());
-    let taken =
-        issuer.is_some_and(|(_, uri)| *text == jwks_path(uri)) || text.starts_with("/.well-known/");
-    if !canonical || taken || text.len() < 2 || !text.starts_with('/') {
-        let message = format!("`{text}` is not a path that a token endpoint can have");
-        problems.push(
-            Diagnostic::error("E1006", message)
-                .at(&node.span)
-                .help("for example `/token`"),
-        );
+    for (_, at) in redact {
+        let message = "`redact` belongs to a realm, and there are `realms:` here";
+        let problem = Diagnostic::error("E1021", message).at(at);
+        problems.push(problem.help("say `audit: { redact: [..] }` in that realm's cambist.yaml"));
     }
-    text.to_string()
-}
-
-fn jwks_path(issuer: &Uri) -> String {
-    format!("{}/jwks", issuer.path().trim_end_matches('/'))
-}
-
-/// RFC 8414 §2, from what is loaded.
-fn metadata(issuer: &Issuer, uri: &Uri, token_path: &str, clients: &ClientSet) -> String {
-    let grants: Vec<&str> = GRANTS.iter().map(|grant| grant.grant_type).collect();
-    let mut document = serde_json::json!({
-        "issuer": issuer.as_str(),
-        "token_endpoint": format!("{}{token_path}", uri.origin()),
-        "jwks_uri": format!("{}{}", uri.origin(), jwks_path(uri)),
-        "response_types_supported": [],
-        "grant_types_supported": grants,
-        "token_endpoint_auth_methods_supported": clients.methods(),
-    });
-    let algorithms = clients.assertion_algorithms();
-    let names: Vec<&str> = algorithms.iter().map(|alg| alg.as_str()).collect();
-    if let (Some(members), false) = (document.as_object_mut(), names.is_empty()) {
-        let member = "token_endpoint_auth_signing_alg_values_supported";
-        members.insert(member.to_owned(), names.into());
-    }
-    document.to_string()
 }
 
 /// `replay: { capacity: 1000000, per_client: 250000 }`: how much of what is good for one use is remembered.
@@ -294,61 +155,311 @@ fn replay(root: &mut Section, problems: &mut Diagnostics) -> Limits {
     }
 }
 
-fn resources(root: &mut Section, problems: &mut Diagnostics) -> ResourceRegistry {
-    let mut registry = ResourceRegistry::default();
-    let Some(section) = root.section("resources", problems) else {
-        return registry;
-    };
-    for (key, node) in section.into_entries() {
-        let Some(mut entry) = node.section_of(&key, problems) else {
-            continue;
-        };
-        let under_node = entry.require("under", problems);
-        let under: Option<Uri> = under_node.as_ref().and_then(|node| node.parse(problems));
-        let audience: Option<Audience> = entry
-            .require("audience", problems)
-            .and_then(|node| node.parse(problems));
-        let scopes = entry
-            .take("scopes")
-            .and_then(|node| clients::scopes(node, problems));
-        entry.finish(problems);
-        let (Some(under), Some(audience), Some(node)) = (under, audience, under_node) else {
-            continue;
-        };
-        if !under.is_canonical() || under.has_query() || under.authority().is_none() {
-            let problem = Diagnostic::error(
-                "E1006",
-                "`under` must be a canonical URI with a host and without a query",
-            );
-            problems.push(
-                problem
-                    .at(&node.span)
-                    .rewrite(under.raw(), under.canonical()),
-            );
-        }
-        let same = |other: &&RegisteredResource| {
-            other.under.origin() == under.origin()
-                && other.under.path().trim_end_matches('/') == under.path().trim_end_matches('/')
-        };
-        if registry.0.iter().find(same).is_some() {
-            let message = format!("`{}` has the same `under` as another resource", key.name);
-            problems.push(Diagnostic::error("E1006", message).at(&node.span));
-        }
-        registry.0.push(RegisteredResource {
-            under,
-            audience,
-            scopes,
-        });
+impl<'a> Common<'a> {
+    fn running(&self, name: &RealmName) -> Option<&'a Arc<Realm>> {
+        self.current.and_then(|current| current.realms.get(name))
     }
-    registry
+
+    fn ground(&self, name: RealmName) -> Ground<'a> {
+        let running = self.current.map(|current| current.settings.request_timeout);
+        let in_flight = running.unwrap_or_default().as_secs();
+        Ground {
+            current: self.running(&name).map(Arc::as_ref),
+            name,
+            settings: self.settings,
+            defaults: self.defaults,
+            services: self.services,
+            limits: self.limits,
+            in_flight: i64::try_from(in_flight).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Behind a proxy that nobody trusts, every request seems to come from it.
+    fn proxied(&self, realm: &Realm, at: Option<&Span>, problems: &mut Diagnostics) {
+        let untrusting = self
+            .settings
+            .is_some_and(|settings| settings.trusted_proxies.is_empty());
+        if self.behind_proxy && untrusting && realm.policies.mentions("conn.ip") {
+            let message = "policies test `conn.ip`, which is the proxy's address for every request";
+            let mut problem = Diagnostic::warning("E1019", message);
+            if let Some(at) = at {
+                problem = problem.at(at);
+            }
+            let help = "say whose X-Forwarded-For is believed: `trusted_proxies: [10.0.0.0/8]`";
+            problems.push(problem.help(help));
+        }
+    }
+
+    /// Reads a realm from its directory.
+    fn realm(
+        &self,
+        name: &RealmName,
+        sources: &mut Sources,
+        problems: &mut Diagnostics,
+    ) -> Option<Realm> {
+        let text = sources.text(ROOT, None, problems)?;
+        let mut section = super::section(ROOT, &text, sources, problems)?;
+        for key in OF_ROOT {
+            if let Some(node) = section.take_forbidden(key) {
+                let message = format!(
+                    "`{key}` holds for all realms, and belongs into the root's cambist.yaml"
+                );
+                problems.push(
+                    Diagnostic::error("E1021", message)
+                        .at(&node.span)
+                        .concealed(),
+                );
+            }
+        }
+        let redact = settings::redact(&mut section, problems);
+        let realm = realm::realm(
+            &mut section,
+            &self.ground(name.clone()),
+            redact,
+            sources,
+            problems,
+        );
+        section.finish(problems);
+        self.proxied(realm.as_ref()?, None, problems);
+        realm
+    }
+
+    /// Runs the tests of a realm, and gives the running one where nothing has changed.
+    fn settled(
+        &self,
+        mut realm: Realm,
+        mut warnings: Diagnostics,
+        same_root: bool,
+    ) -> Result<Arc<Realm>, Diagnostics> {
+        if self.tests == Tests::Run {
+            realm.test(&mut warnings);
+        }
+        if warnings.has_errors() {
+            return Err(warnings);
+        }
+        realm.warnings = warnings;
+        let now = self.services.clock.now();
+        let outlived = |running: &Realm| running.keys.outlived(now, running.longest_lifetime());
+        Ok(match self.running(&realm.name) {
+            Some(running) if same_root && running.hash == realm.hash && !outlived(running) => {
+                Arc::clone(running)
+            }
+            _ => Arc::new(realm),
+        })
+    }
+
+    fn same_root(&self) -> bool {
+        self.current
+            .is_some_and(|current| current.root == self.hash)
+    }
 }
 
-/// A misspelled path would show what was meant to be hidden.
-fn redactable(redact: &[(String, Span)], schema: &Schema, problems: &mut Diagnostics) {
-    let known = facts::known_paths(schema);
-    for (path, span) in redact.iter().filter(|(path, _)| !known.contains(path)) {
-        let problem =
-            Diagnostic::error("E1006", format!("`{path}` is no attribute of this realm")).at(span);
-        problems.push(problem.suggest(path, known.iter().map(String::as_str)));
+/// The realms of a load, as far as it has come.
+#[derive(Default)]
+struct Several {
+    live: BTreeMap<RealmName, Arc<Realm>>,
+    /// Those that are not taken as they are on disk, and why.
+    rejected: BTreeMap<RealmName, Diagnostics>,
+    /// The hash of each on disk.
+    hashes: BTreeMap<RealmName, String>,
+    files: BTreeSet<PathBuf>,
+    /// The hash of each file and variable of each.
+    contents: BTreeMap<String, String>,
+    /// The texts of all that were read.
+    texts: Vec<SourceText>,
+    /// The keys of `realms:`.
+    keys: BTreeMap<RealmName, Span>,
+    /// Whether they stand under `realms:`.
+    listed: bool,
+}
+
+impl Several {
+    /// The one realm of a configuration without `realms:`: its file is the root.
+    fn only(&mut self, realm: Realm, common: &Common<'_>, problems: &mut Diagnostics) {
+        match common.settled(realm, Diagnostics::default(), true) {
+            Ok(realm) => {
+                self.live.insert(realm.name.clone(), realm);
+            }
+            Err(failed) => problems.extend(failed),
+        }
+    }
+
+    /// `realms: { NAME: DIR }`.
+    fn read(&mut self, node: Node, common: &Common<'_>, problems: &mut Diagnostics) {
+        self.listed = true;
+        let at = node.span.clone();
+        let Some(entries) = node.section(problems).map(Section::into_entries) else {
+            return;
+        };
+        if entries.is_empty() {
+            problems.push(Diagnostic::error("E1005", "`realms` names no realm").at(&at));
+        }
+        let mut dirs: BTreeMap<PathBuf, Span> = BTreeMap::new();
+        for (key, node) in entries {
+            let Some(name) = section::name::<RealmName>(&key, problems) else {
+                continue;
+            };
+            let Some(text) = node.text(problems) else {
+                continue;
+            };
+            let path = common.dir.join(&*text);
+            let real = std::fs::canonicalize(&path).unwrap_or(path);
+            if let Some(first) = dirs.insert(real, node.span.clone()) {
+                let problem = Diagnostic::error("E1020", "two realms have the same directory");
+                problems.push(problem.at(&node.span).related(&first, "the first one"));
+                continue;
+            }
+            self.add(name, &key, &text, common);
+        }
+        self.tell_apart(common);
+    }
+
+    fn add(&mut self, name: RealmName, key: &Key, dir: &str, common: &Common<'_>) {
+        let mut sources = Sources::below(common.dir, dir);
+        let mut problems = Diagnostics::default();
+        let realm = common.realm(&name, &mut sources, &mut problems);
+        self.hashes.insert(name.clone(), sources.hash());
+        self.files.extend(sources.files());
+        self.contents.extend(sources.contents());
+        self.keys.insert(name.clone(), key.span.clone());
+        let mut text = sources.into_text();
+        self.texts.push(text.clone());
+        text.absorb(common.text.clone());
+        let settled = match realm {
+            Some(realm) if !problems.has_errors() => {
+                let realm = Realm {
+                    sources: text,
+                    ..realm
+                };
+                common.settled(realm, problems, common.same_root())
+            }
+            _ => Err(problems),
+        };
+        match settled {
+            Ok(realm) => {
+                self.live.insert(name, realm);
+            }
+            Err(problems) => self.reject(&name, problems, common),
+        }
+    }
+
+    /// What runs under this name keeps running, if anything does.
+    fn reject(&mut self, name: &RealmName, problems: Diagnostics, common: &Common<'_>) {
+        self.rejected
+            .entry(name.clone())
+            .or_default()
+            .extend(problems);
+        match common.running(name) {
+            Some(running) => self.live.insert(name.clone(), Arc::clone(running)),
+            None => self.live.remove(name),
+        };
+    }
+
+    /// Where two realms would answer the same request, those of them that are new are not taken. What runs can
+    /// be told apart, so this ends.
+    fn tell_apart(&mut self, common: &Common<'_>) {
+        while let Err(conflicts) = Routes::new(&self.live) {
+            let before = self.rejected.len();
+            for conflict in conflicts {
+                for name in [&conflict.first, &conflict.second] {
+                    let new = match (self.live.get(name), common.running(name)) {
+                        (Some(live), Some(running)) => !Arc::ptr_eq(live, running),
+                        (live, _) => live.is_some(),
+                    };
+                    if new {
+                        let problem = self.ambiguous(&conflict, name);
+                        self.reject(name, problem.into(), common);
+                    }
+                }
+            }
+            if self.rejected.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn ambiguous(&self, conflict: &Conflict, name: &RealmName) -> Diagnostic {
+        let Conflict {
+            first,
+            second,
+            over,
+        } = conflict;
+        let message = format!("the realms `{first}` and `{second}` {over}");
+        let mut problem = Diagnostic::error("E1020", message);
+        if let Some(at) = self.keys.get(name) {
+            problem = problem.at(at);
+        }
+        problem.help("give each an `issuer` with a path of its own, or the `hosts` that it answers")
+    }
+
+    fn finish(
+        self,
+        sources: Sources,
+        settings: Option<Settings>,
+        root: String,
+        mut found: Diagnostics,
+        now: NumericDate,
+    ) -> Result<Loaded, Box<LoadError>> {
+        let mut files = sources.files();
+        files.extend(self.files);
+        let (hash, contents) = (sources.hash(), sources.contents());
+        let together = |hashes: &mut dyn Iterator<Item = (&RealmName, &String)>| match self.listed {
+            false => hash.clone(),
+            true => {
+                let lines = hashes.map(|(name, hash)| format!("{name}\0{hash}\n"));
+                sha256_base64url(format!("{hash}\n{}", lines.collect::<String>()).as_bytes())
+            }
+        };
+        let mut read = contents.clone();
+        read.extend(self.contents);
+        let disk = together(&mut self.hashes.iter());
+        let live = self.live.iter().map(|(name, realm)| (name, &realm.hash));
+        let live = together(&mut live.into_iter());
+        let mut text = sources.into_text();
+        self.texts.into_iter().for_each(|more| text.absorb(more));
+        let realms: Vec<RealmName> = self.rejected.keys().cloned().collect();
+        let mut diagnostics = Diagnostics::default();
+        self.rejected
+            .into_values()
+            .for_each(|problems| diagnostics.extend(problems));
+        let error = |diagnostics: Diagnostics| {
+            Box::new(LoadError {
+                diagnostics,
+                sources: text.clone(),
+                files: files.clone(),
+                hash: disk.clone(),
+                contents: read.clone(),
+            })
+        };
+        let routes = Routes::new(&self.live).ok();
+        let (Some(settings), Some(routes), false, false) =
+            (settings, routes, found.has_errors(), self.live.is_empty())
+        else {
+            found.extend(diagnostics);
+            return Err(error(found));
+        };
+        let rejected = (!realms.is_empty()).then(|| Rejected {
+            realms,
+            error: error(diagnostics),
+        });
+        for realm in self.live.values() {
+            found.extend(realm.warnings.clone());
+        }
+        Ok(Loaded {
+            snapshot: Snapshot {
+                realms: self.live,
+                routes,
+                settings,
+                hash: live,
+                root,
+                loaded_at: now,
+                files: files.clone(),
+                contents,
+                sources: text.clone(),
+                warnings: found,
+            },
+            rejected,
+            disk,
+        })
     }
 }

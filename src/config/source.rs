@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 #[derive(Debug)]
 pub struct Sources {
     dir: PathBuf,
+    /// What goes before the files' names in findings: the realm's directory as the root names it.
+    below: String,
     text: SourceText,
     /// By the name that the configuration uses.
     read: BTreeMap<Name, Read>,
@@ -37,14 +39,45 @@ struct Read {
     content: Result<Zeroizing<Vec<u8>>, String>,
 }
 
+impl Read {
+    fn hash(&self) -> String {
+        match &self.content {
+            Ok(bytes) => sha256_base64url(bytes),
+            Err(reason) => reason.clone(),
+        }
+    }
+}
+
 impl Sources {
     /// Nothing read yet.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            below: String::new(),
             text: SourceText::of_directory(dir, ROOT),
             read: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing read yet, in a directory that the configuration in `dir` names.
+    #[must_use]
+    pub fn below(dir: &Path, name: &str) -> Self {
+        let below = format!("{}/", name.trim_end_matches('/'));
+        Self {
+            text: SourceText::of_directory(dir, &format!("{below}{ROOT}")),
+            dir: dir.join(name),
+            below,
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// A file's name in findings.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Arc<str> {
+        match self.below.as_str() {
+            "" => Arc::from(name),
+            below => Arc::from(format!("{below}{name}")),
         }
     }
 
@@ -70,7 +103,7 @@ impl Sources {
             return None;
         };
         let text: Arc<str> = Arc::from(text);
-        self.text.insert(Arc::from(name), Arc::clone(&text));
+        self.text.insert(self.label(name), Arc::clone(&text));
         Some(text)
     }
 
@@ -200,13 +233,23 @@ impl Sources {
     pub fn hash(&self) -> String {
         let mut all = String::new();
         for (name, read) in &self.read {
-            let hash = match &read.content {
-                Ok(bytes) => sha256_base64url(bytes),
-                Err(reason) => reason.clone(),
-            };
-            all.push_str(&format!("{name:?}\0{hash}\n"));
+            all.push_str(&format!("{name:?}\0{}\n", read.hash()));
         }
         sha256_base64url(all.as_bytes())
+    }
+
+    /// The hash of each by itself, by its name in findings. For comparisons only: a hash of a secret tells
+    /// who guesses it.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, String> {
+        let entries = self.read.iter().map(|(name, read)| {
+            let name = match name {
+                Name::File(name) => self.label(name).to_string(),
+                Name::Variable(name) => format!("${name}"),
+            };
+            (name, read.hash())
+        });
+        entries.collect()
     }
 
     /// Every file that was read or missed.
@@ -238,7 +281,7 @@ impl Sources {
             }
         }
         if let Ok(text) = String::from_utf8(bytes) {
-            self.text.insert(Arc::from(name), Arc::from(text));
+            self.text.insert(self.label(name), Arc::from(text));
         }
     }
 

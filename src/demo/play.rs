@@ -84,7 +84,7 @@ pub async fn play(dir: &Path, options: Options) -> Result<Stage, PlayError> {
     let running = Running::start(dir, options).await?;
     let snapshot = running.gateway.live.load();
     let endpoint = snapshot
-        .realm
+        .first()
         .issuers
         .iter()
         .find_map(|issuer| issuer.introspection.as_ref());
@@ -168,9 +168,9 @@ impl Stage {
         let context = record
             .context
             .as_ref()
-            .and_then(|facts| facts::assemble(facts, &snapshot.realm.schema, clock.now()).ok());
+            .and_then(|facts| facts::assemble(facts, &snapshot.first().schema, clock.now()).ok());
         let explanation = context.map(|context| {
-            explain(&snapshot.realm.policies, &context, |processor| {
+            explain(&snapshot.first().policies, &context, |processor| {
                 processor.id.to_string()
             })
         });

@@ -71,6 +71,11 @@ name!(
     word
 );
 name!(
+    /// What configuration calls somebody who administers the process.
+    PrincipalName,
+    word
+);
+name!(
     /// A `sub` claim: not empty, no control characters, 1,024 bytes at most.
     Subject,
     subject

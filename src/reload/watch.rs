@@ -43,23 +43,16 @@ pub struct Watch {
     next_poll: Instant,
 }
 
-/// Something may have changed.
+/// Something may have changed, and why we think so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hint {
-    /// Why we think so.
-    pub cause: Cause,
-}
-
-/// Why something may have changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
+pub enum Hint {
     /// Something happened in a directory that matters.
     Files,
     /// Time to look, for what brings no events: network file systems, lost events.
     Poll,
     /// SIGHUP.
     Signal,
-    /// Somebody [asked](Asker::ask).
+    /// Somebody asked.
     Asked,
 }
 
@@ -96,28 +89,18 @@ pub enum WatchState {
     },
 }
 
-/// Makes a [`Watch`] look at once.
-#[derive(Clone, Debug)]
-pub struct Asker(Arc<Notify>);
-
-impl Asker {
-    /// The next [`Watch::next`] returns at once. Asking several times before that is asking once.
-    pub fn ask(&self) {
-        self.0.notify_one();
-    }
-}
-
 impl Watch {
     /// Watches `files`, every one as it was opened, links and all; a directory among them is watched
     /// for what comes and goes in it. Where events cannot be had, the polls go on. To be called
-    /// within a runtime; from then on SIGHUP no longer ends the process.
+    /// within a runtime; from then on SIGHUP no longer ends the process. `asked` makes it look at once; asking
+    /// several times before that is asking once.
     #[must_use]
-    pub fn start(files: &BTreeSet<PathBuf>, settle: Settle) -> Self {
+    pub fn start(files: &BTreeSet<PathBuf>, settle: Settle, asked: Arc<Notify>) -> Self {
         let hangup = signal(SignalKind::hangup());
         if let Err(error) = &hangup {
             tracing::warn!(%error, "SIGHUP will not reload");
         }
-        Self::start_with(files, settle, make, hangup.ok())
+        Self::start_with(files, settle, make, hangup.ok(), asked)
     }
 
     /// Watches these files from now on.
@@ -132,28 +115,22 @@ impl Watch {
         self.state.clone()
     }
 
-    /// A handle to make this look at once.
-    #[must_use]
-    pub fn asker(&self) -> Asker {
-        Asker(Arc::clone(&self.asked))
-    }
-
     /// Waits until something may have changed. Nothing is lost when this is given up and called anew,
     /// nor what happens between two calls.
     pub async fn next(&mut self) -> Hint {
-        let cause = loop {
+        let hint = loop {
             let settled = self.pending.map(|pending| pending.settled(&self.settle));
             // What is being written is not looked at before it has settled, not even by a poll.
             let wake = settled.unwrap_or(self.next_poll);
             tokio::select! {
                 biased;
-                () = self.asked.notified() => break Cause::Asked,
-                () = hung_up(&mut self.hangup) => break Cause::Signal,
+                () = self.asked.notified() => break Hint::Asked,
+                () = hung_up(&mut self.hangup) => break Hint::Signal,
                 () = sleep_until(wake) => {
                     // Where something is always being written, the poll comes when it pauses.
                     let due = Instant::now() >= self.next_poll;
                     let settled = self.pending.take().is_some();
-                    break if settled && !due { Cause::Files } else { Cause::Poll };
+                    break if settled && !due { Hint::Files } else { Hint::Poll };
                 }
                 () = self.events.notified() => {
                     let now = Instant::now();
@@ -165,10 +142,10 @@ impl Watch {
         // Before the caller looks: what changes after that, the new watches see.
         self.rewatch();
         // Events may be about nothing that matters: they do not put the poll off.
-        if cause != Cause::Files {
+        if hint != Hint::Files {
             self.next_poll = Instant::now() + self.settle.poll;
         }
-        Hint { cause }
+        hint
     }
 
     fn start_with(
@@ -176,6 +153,7 @@ impl Watch {
         settle: Settle,
         make: Make,
         hangup: Option<Signal>,
+        asked: Arc<Notify>,
     ) -> Self {
         let mut watch = Self {
             files: files.clone(),
@@ -185,7 +163,7 @@ impl Watch {
             watched: BTreeMap::new(),
             state: WatchState::Events,
             events: Arc::new(Notify::new()),
-            asked: Arc::new(Notify::new()),
+            asked,
             hangup,
             pending: None,
             next_poll: Instant::now() + settle.poll,
@@ -440,13 +418,14 @@ mod tests {
 
     /// Without SIGHUP, which another test sends to this process.
     fn watch(files: &[PathBuf], settle: Settle) -> Watch {
-        let watch = Watch::start_with(&files.iter().cloned().collect(), settle, make, None);
+        let files = files.iter().cloned().collect();
+        let watch = Watch::start_with(&files, settle, make, None, Arc::default());
         assert_eq!(watch.state(), WatchState::Events);
         watch
     }
 
-    async fn hint(watch: &mut Watch) -> Cause {
-        timeout(GUARD, watch.next()).await.expect("no hint").cause
+    async fn hint(watch: &mut Watch) -> Hint {
+        timeout(GUARD, watch.next()).await.expect("no hint")
     }
 
     /// Until the last event of what was done so far has come.
@@ -469,7 +448,7 @@ mod tests {
         let mut watch = watch(&[room.path("a")], QUICK);
         for _ in 0..2 {
             room.write("a", "2");
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
             assert_eq!(fs::read(room.path("a")).unwrap(), b"2");
             assert_eq!(fs::read_dir(&room.path).unwrap().count(), 1);
@@ -485,7 +464,7 @@ mod tests {
         for text in ["2", "3", "4"] {
             room.write("a.tmp", text);
             fs::rename(room.path("a.tmp"), room.path("a")).unwrap();
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
         }
     }
@@ -498,12 +477,12 @@ mod tests {
         let mut watch = watch(&[room.path("p.yaml")], QUICK);
         for (old, new) in [("..1", "..2"), ("..2", "..3"), ("..3", "..4")] {
             room.publish(new, Some(old));
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             assert_eq!(fs::read_to_string(room.path("p.yaml")).unwrap(), new);
             quiet(&mut watch).await;
             // The directory that is live now is watched as well.
             room.write(&format!("{new}/p.yaml"), "by hand");
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
         }
     }
@@ -519,28 +498,28 @@ mod tests {
         let mut watch = watch(&[room.path("d/a")], QUICK);
         for _ in 0..3 {
             fs::remove_dir_all(room.path("d")).unwrap();
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
             recreate();
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
             room.write("d/a", "2");
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
             // At once, so that both fall into one hint.
             fs::remove_dir_all(room.path("d")).unwrap();
             recreate();
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
             // Replaced by another.
             fs::rename(room.path("d"), room.path("old")).unwrap();
             recreate();
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
             fs::remove_dir_all(room.path("old")).unwrap();
             quiet(&mut watch).await;
             room.write("d/a", "3");
-            assert_eq!(hint(&mut watch).await, Cause::Files);
+            assert_eq!(hint(&mut watch).await, Hint::Files);
             quiet(&mut watch).await;
         }
     }
@@ -570,7 +549,7 @@ mod tests {
         let mut watch = watch(&[room.path("current/link")], QUICK);
         for name in ["new", "x/new", "y/new", "z/new"] {
             room.write(name, "");
-            assert_eq!(hint(&mut watch).await, Cause::Files, "{name}");
+            assert_eq!(hint(&mut watch).await, Hint::Files, "{name}");
             quiet(&mut watch).await;
         }
         room.write("w/new", "");
@@ -579,7 +558,7 @@ mod tests {
         room.write("z/new", "");
         nothing(&mut watch).await;
         room.write("w/new", "");
-        assert_eq!(hint(&mut watch).await, Cause::Files);
+        assert_eq!(hint(&mut watch).await, Hint::Files);
     }
 
     #[tokio::test]
@@ -595,7 +574,7 @@ mod tests {
         for _ in 0..3 {
             let _ = timeout(Duration::from_millis(10), watch.next()).await;
         }
-        assert_eq!(hint(&mut watch).await, Cause::Files);
+        assert_eq!(hint(&mut watch).await, Hint::Files);
     }
 
     #[tokio::test]
@@ -606,12 +585,12 @@ mod tests {
             max_wait: HOUR,
             poll: HOUR,
         };
-        let mut watch = Watch::start(&BTreeSet::from([room.path("a")]), settle);
-        let asker = watch.asker();
+        let mut watch = Watch::start(&BTreeSet::from([room.path("a")]), settle, Arc::default());
+        let asked = Arc::clone(&watch.asked);
         room.write("a", "");
-        asker.ask();
-        asker.clone().ask();
-        assert_eq!(hint(&mut watch).await, Cause::Asked);
+        asked.notify_one();
+        asked.notify_one();
+        assert_eq!(hint(&mut watch).await, Hint::Asked);
         nothing(&mut watch).await;
         let process = std::process::id().to_string();
         assert!(
@@ -621,7 +600,7 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        assert_eq!(hint(&mut watch).await, Cause::Signal);
+        assert_eq!(hint(&mut watch).await, Hint::Signal);
     }
 
     #[tokio::test]
@@ -632,7 +611,13 @@ mod tests {
             ..QUICK
         };
         let none: Make = |_| Err(notify::Error::generic("too many open files"));
-        let mut watch = Watch::start_with(&BTreeSet::from([room.path("a")]), settle, none, None);
+        let mut watch = Watch::start_with(
+            &BTreeSet::from([room.path("a")]),
+            settle,
+            none,
+            None,
+            Arc::default(),
+        );
         for _ in 0..3 {
             assert_eq!(
                 watch.state(),
@@ -640,15 +625,15 @@ mod tests {
                     why: "too many open files".to_owned()
                 }
             );
-            assert_eq!(hint(&mut watch).await, Cause::Poll);
+            assert_eq!(hint(&mut watch).await, Hint::Poll);
         }
         watch.make = make;
-        assert_eq!(hint(&mut watch).await, Cause::Poll);
+        assert_eq!(hint(&mut watch).await, Hint::Poll);
         assert_eq!(watch.state(), WatchState::Events);
         watch.settle.poll = HOUR;
-        assert_eq!(hint(&mut watch).await, Cause::Poll);
+        assert_eq!(hint(&mut watch).await, Hint::Poll);
         room.write("a", "");
-        assert_eq!(hint(&mut watch).await, Cause::Files);
+        assert_eq!(hint(&mut watch).await, Hint::Files);
     }
 
     #[tokio::test]
@@ -659,7 +644,7 @@ mod tests {
             poll: Duration::from_millis(300),
             ..QUICK
         };
-        let mut watch = Watch::start(&[room.path("a.policy")].into(), settle);
+        let mut watch = Watch::start(&[room.path("a.policy")].into(), settle, Arc::default());
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let path = room.path("audit.jsonl");
         let writer = std::thread::spawn(move || {
@@ -667,9 +652,7 @@ mod tests {
                 fs::write(&path, "{}").unwrap();
             }
         });
-        let polled = timeout(GUARD, async {
-            while watch.next().await.cause != Cause::Poll {}
-        });
+        let polled = timeout(GUARD, async { while watch.next().await != Hint::Poll {} });
         let polled = polled.await;
         stop.send(()).unwrap();
         writer.join().unwrap();

@@ -89,6 +89,21 @@ pub(super) fn failed() -> Response {
     refused(&error, None, &RequestId::unknown())
 }
 
+/// There is more to do than can be done. Nothing of the request was looked at, so there is no record either.
+pub(super) fn overloaded() -> Response {
+    let text = "the server has too much to do; try again later";
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, text);
+    refused(&error, None, &RequestId::unknown())
+}
+
+/// RFC 9112 §3.2: exactly one `Host`.
+pub(super) fn no_host() -> Response {
+    json(
+        StatusCode::BAD_REQUEST,
+        "{\"error\":\"invalid_request\",\"error_description\":\"a request has exactly one valid Host\"}".to_owned(),
+    )
+}
+
 /// There is nothing here.
 pub(super) fn not_found() -> Response {
     json(

@@ -1,6 +1,6 @@
 //! The token endpoint: HTTP → request, the request line, the record, the answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 
 use super::Gateway;
+use super::front::Peer;
 use super::origin::{Malformed, origin};
 use super::respond::{self, Response};
 use crate::audit::{Outcome, Record};
@@ -22,7 +23,10 @@ use crate::oauth::id::RequestId;
 use crate::oauth::request::{Place, RequestError, TokenRequest, UNSUPPORTED};
 use crate::oauth::secret::Secret;
 use crate::policy::decide::Reason;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Realm, Settings, Snapshot};
+
+/// Whoever has no address is on this machine.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The largest body.
 const MAX_BODY: usize = 64 * 1024;
@@ -55,19 +59,29 @@ impl Failure {
 pub(super) async fn answer(
     gateway: &Gateway,
     snapshot: &Snapshot,
+    realm: &Realm,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Response {
     let started = Instant::now();
     let id = request_id();
     let mut trail = Trail::new(id.clone());
-    let deadline = Duration::from_secs(snapshot.settings.request_timeout);
+    let settings = &snapshot.settings;
+    let deadline = settings.request_timeout;
+    // Held until the record is written. Not before the body is here: who sends slowly takes nobody's place.
+    let mut place = None;
     let line = async {
-        let incoming = read(request, peer, snapshot).await?;
+        let incoming = read(request, peer, settings).await?;
+        place = gateway.load.exchanges.enter(settings.max_in_flight);
+        if place.is_none() {
+            // As much is worked on as may be.
+            return Ok(None);
+        }
         // Not before the body is here: a slow one must not keep a token valid that has expired.
         let now = gateway.services.clock.now();
-        exchange(&snapshot.realm, &incoming, now, &mut trail)
+        exchange(realm, &incoming, now, &mut trail)
             .await
+            .map(Some)
             .map_err(Failure::Exchange)
     };
     let result = match tokio::time::timeout(deadline, AssertUnwindSafe(line).catch_unwind()).await {
@@ -84,6 +98,11 @@ pub(super) async fn answer(
             reason: "deadline",
             text: "the server did not finish in time",
         }),
+    };
+    let Some(result) = result.transpose() else {
+        // Answered at once, counted, and not recorded: nothing was decided.
+        gateway.services.metrics.shed("exchanges");
+        return respond::overloaded();
     };
     let (response, outcome_name, reason) = match &result {
         Ok(issued) => (respond::issued(issued, &id), "issued", ""),
@@ -106,8 +125,8 @@ pub(super) async fn answer(
         }
     };
     let metrics = &gateway.services.metrics;
-    let record = record(gateway, snapshot, &trail, &result, started.elapsed());
-    tracing::debug!(%peer, request_id = %id, outcome = outcome_name, reason, "exchange");
+    let record = record(gateway, realm, &trail, &result, started.elapsed());
+    tracing::debug!(?peer, request_id = %id, outcome = outcome_name, reason, "exchange");
     // INVARIANT: no answer of this endpoint leaves before its record is written.
     let (response, outcome_name, reason) = match gateway.audit.record(record).await {
         Ok(()) => (response, outcome_name, reason),
@@ -145,16 +164,16 @@ pub(super) async fn answer(
 
 fn record(
     gateway: &Gateway,
-    snapshot: &Snapshot,
+    realm: &Realm,
     trail: &Trail,
     result: &Result<crate::oauth::response::ExchangeResponse, Failure>,
     duration: Duration,
 ) -> Record {
     let time = gateway.services.clock.timestamp();
     match result {
-        Ok(_) => Record::new(time, trail, &Outcome::Issued, snapshot, duration),
+        Ok(_) => Record::new(time, trail, &Outcome::Issued, realm, duration),
         Err(Failure::Exchange(error)) => {
-            Record::new(time, trail, &Outcome::Refused(error), snapshot, duration)
+            Record::new(time, trail, &Outcome::Refused(error), realm, duration)
         }
         Err(Failure::Other {
             code, reason, text, ..
@@ -164,7 +183,7 @@ fn record(
                 time,
                 trail,
                 &Outcome::Other(reason, &error),
-                snapshot,
+                realm,
                 duration,
             )
         }
@@ -187,8 +206,8 @@ fn request_id() -> RequestId {
 /// POST, a form, a bounded body in bounded time (RFC 6749 §3.2, RFC 8693 §2.1).
 async fn read(
     request: Request<Incoming>,
-    peer: SocketAddr,
-    snapshot: &Snapshot,
+    peer: Peer,
+    settings: &Settings,
 ) -> Result<TokenRequest, Failure> {
     if request.method() != Method::POST {
         return Err(Failure::http(
@@ -202,12 +221,11 @@ async fn read(
         return Err(Failure::http(StatusCode::BAD_REQUEST, "query", text));
     }
     let (head, body) = request.into_parts();
-    let peer = origin(peer.ip(), &head.headers, &snapshot.settings.trusted_proxies).map_err(
-        |Malformed| {
-            let text = "X-Forwarded-For holds something that is no address";
-            Failure::http(StatusCode::BAD_REQUEST, "forwarded", text)
-        },
-    )?;
+    let peer = peer.ip().unwrap_or(LOCAL);
+    let peer = origin(peer, &head.headers, &settings.trusted_proxies).map_err(|Malformed| {
+        let text = "X-Forwarded-For holds something that is no address";
+        Failure::http(StatusCode::BAD_REQUEST, "forwarded", text)
+    })?;
     check_content(&head.headers)?;
     let too_large = || {
         let text = "the body is larger than 64 KiB";
@@ -218,7 +236,7 @@ async fn read(
         return Err(too_large());
     }
     let collected = tokio::time::timeout(
-        Duration::from_secs(snapshot.settings.body_timeout),
+        settings.body_timeout,
         Limited::new(body, MAX_BODY).collect(),
     );
     let bytes = match collected.await {

@@ -36,7 +36,7 @@ const MANY: usize = 1024;
 /// Tables below this capacity are not worth giving back.
 const SMALL: usize = 1024;
 
-/// SHA-256 over kind, owner and identifier.
+/// SHA-256 over kind, realm, owner and identifier.
 type Key = [u8; 32];
 
 /// An identifier that somebody wants to use.
@@ -44,6 +44,8 @@ type Key = [u8; 32];
 pub struct Ticket<'a> {
     /// What kind of identifier it is; kinds never meet.
     pub kind: &'static str,
+    /// The realm that its owner is known in.
+    pub realm: &'a str,
     /// Whose it is; the identifiers of two owners never meet.
     pub owner: &'a str,
     /// The identifier.
@@ -219,7 +221,7 @@ impl SingleUse {
         if ticket.issued_at <= self.started(now).plus(ticket.ahead) {
             return Err(Refusal::BeforeStart);
         }
-        let key = key(&[ticket.kind, ticket.owner, ticket.id]);
+        let key = key(&[ticket.kind, ticket.realm, ticket.owner, ticket.id]);
         let end = bucket(ticket.until);
         let owner = self.owner(key_of_owner(ticket));
         // Room comes first, so that there are never more entries than there is room for.
@@ -363,7 +365,7 @@ fn bucket(until: NumericDate) -> i64 {
 }
 
 fn key_of_owner(ticket: &Ticket<'_>) -> Key {
-    key(&[ticket.kind, ticket.owner])
+    key(&[ticket.kind, ticket.realm, ticket.owner])
 }
 
 /// Each part with its length before it: no two lists of parts give the same bytes.

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::whole;
 use cambist::clock::Clock;
 use cambist::config;
 use cambist::diagnostic::Style;
@@ -14,9 +15,9 @@ const DASHES: &str = "\n----------\n";
 
 fn load(dir: &Path) -> String {
     let services = Services::new(Clock::system()).unwrap();
-    let said = match config::load(dir, &services, None) {
+    let said = match whole(dir, &services) {
         Ok(snapshot) => {
-            let (rules, denies) = snapshot.realm.policies.counts();
+            let (rules, denies) = snapshot.first().policies.counts();
             let warnings = snapshot.warnings.render(&snapshot.sources, Style::Plain);
             format!("{warnings}ok: rules {rules}, denies {denies}\n")
         }
@@ -126,10 +127,10 @@ fn a_load_is_the_same_whatever_the_order_of_files() {
         for name in names {
             fs::write(dir.path().join(name), rule(&name.replace(".policy", ""))).unwrap();
         }
-        let snapshot = config::load(dir.path(), &services, None).unwrap();
-        assert_eq!(snapshot.realm.policies.counts(), (2, 2));
+        let snapshot = whole(dir.path(), &services).unwrap();
+        assert_eq!(snapshot.first().policies.counts(), (2, 2));
         let ids: Vec<String> = snapshot
-            .realm
+            .first()
             .policies
             .rules()
             .iter()
@@ -164,11 +165,11 @@ fn a_directory_may_be_spelled_in_any_way_and_the_hash_is_the_same() {
             dir.join(""),
             dir.join("../").join(name),
         ] {
-            let loaded = config::load(&spelled, &services, None);
+            let loaded = whole(&spelled, &services);
             let snapshot =
                 loaded.unwrap_or_else(|e| panic!("{}: {:?}", spelled.display(), e.diagnostics));
             assert_eq!(
-                snapshot.realm.policies.counts(),
+                snapshot.first().policies.counts(),
                 (1, 1),
                 "{}",
                 spelled.display()
@@ -185,7 +186,7 @@ fn a_directory_may_be_spelled_in_any_way_and_the_hash_is_the_same() {
         yaml.replace("*.policy", "../.hidden/../q[?][*]/*.policy"),
     )
     .unwrap();
-    let found = config::load(&dir, &services, None);
+    let found = whole(&dir, &services);
     assert!(
         found.is_err(),
         "a hidden directory below is not looked into"
@@ -197,11 +198,7 @@ fn a_directory_may_be_spelled_in_any_way_and_the_hash_is_the_same() {
     )
     .unwrap();
     assert_eq!(
-        config::load(&dir, &services, None)
-            .unwrap()
-            .realm
-            .policies
-            .counts(),
+        whole(&dir, &services).unwrap().first().policies.counts(),
         (1, 1)
     );
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::whole;
 use cambist::clock::Clock;
 use cambist::config;
 use cambist::diagnostic::Style;
@@ -85,8 +86,8 @@ fn load(page: &Path, realm: &Path) -> (String, usize) {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let services = Services::new(Clock::system()).unwrap();
-    match config::load(dir.path(), &services, None) {
-        Ok(snapshot) => (String::new(), snapshot.tests),
+    match whole(dir.path(), &services) {
+        Ok(snapshot) => (String::new(), snapshot.first().tests),
         Err(error) => (
             format!(
                 "{}: {}",
@@ -190,7 +191,7 @@ fn the_configuration_that_our_first_page_shows_loads() {
         write("cambist.yaml", &yaml);
         write("main.policy", &policy);
         let services = Services::new(Clock::system()).unwrap();
-        if let Err(error) = config::load(dir.path(), &services, None) {
+        if let Err(error) = whole(dir.path(), &services) {
             let problems = error.diagnostics.render(&error.sources, Style::Plain);
             panic!("README.md:{line}:\n{problems}");
         }
@@ -226,7 +227,7 @@ fn every_whole_configuration_of_our_pages_loads() {
             fs::write(dir.path().join(name), text).unwrap();
         }
         let services = Services::new(Clock::system()).unwrap();
-        let loaded = config::load(dir.path(), &services, None);
+        let loaded = crate::support::whole(dir.path(), &services);
         assert!(
             loaded.is_ok(),
             "README.md:{line}: {}",

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::whole;
 use cambist::clock::Clock;
-use cambist::config;
 use cambist::services::Services;
 
 fn root() -> &'static Path {
@@ -28,7 +28,7 @@ fn every_shipped_realm_loads_without_errors() {
     let realms = realms();
     assert!(!realms.is_empty());
     for dir in realms {
-        let loaded = config::load(&dir, &services, None);
+        let loaded = whole(&dir, &services);
         assert!(
             loaded.is_ok(),
             "{}: {:?}",

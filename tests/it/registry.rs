@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::support::whole;
 use cambist::client::METHODS;
 use cambist::clock::Clock;
-use cambist::config;
 use cambist::exchange::GRANTS;
 use cambist::metrics::METRICS;
 use cambist::oauth::form::TokenForm;
@@ -89,7 +89,7 @@ fn every_provider_example_builds() {
         fs::write(dir.path().join("cambist.yaml"), yaml).unwrap();
         fs::write(dir.path().join("main.policy"), policy).unwrap();
         let services = Services::new(Clock::system()).unwrap();
-        let loaded = config::load(dir.path(), &services, None);
+        let loaded = whole(dir.path(), &services);
         assert!(
             loaded.is_ok(),
             "{}: {:?}",

@@ -45,8 +45,8 @@ async fn start(
         clock: Clock::system(),
         audit: Some(Target::Memory(Arc::new(Mutex::new(Vec::new())))),
         settle,
-        any_port: false,
         tell: Box::new(tell),
+        ..Options::of(Clock::system())
     };
     (Running::start(dir, options).await.unwrap(), outcomes)
 }
@@ -147,10 +147,10 @@ async fn an_ephemeral_key_outlives_a_reload() {
     let dir = tempfile::tempdir().unwrap();
     realm(dir.path()).await;
     let (running, _outcomes) = start(dir.path(), None).await;
-    let before = running.gateway.live.load().realm.jwks.clone();
+    let before = running.gateway.live.load().first().jwks.clone();
     fs::write(dir.path().join("main.policy"), CLOSED).unwrap();
     assert_eq!(reload(&running.gateway, dir.path()).name(), "applied");
-    assert_eq!(running.gateway.live.load().realm.jwks, before);
+    assert_eq!(running.gateway.live.load().first().jwks, before);
     running.stop().await;
 }
 
@@ -175,7 +175,7 @@ async fn a_reload_takes_keys_at_their_word() {
         // The listed ones come first; what they succeed is published behind them.
         let listed = key.matches('{').count();
         let snapshot = running.gateway.live.load();
-        let keys = snapshot.realm.keys.iter().take(listed);
+        let keys = snapshot.first().keys.iter().take(listed);
         keys.map(|key| key.kid().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(load("{ ephemeral: ES256, kid: named }"), ["named"]);
@@ -282,7 +282,7 @@ async fn half_a_file_is_never_taken() {
     };
     manifest(&whole);
     let (running, _outcomes) = start(dir.path(), None).await;
-    let counts = running.gateway.live.load().realm.policies.counts();
+    let counts = running.gateway.live.load().first().policies.counts();
     for end in 0..whole.len() {
         if !whole.is_char_boundary(end) {
             continue;
@@ -294,7 +294,10 @@ async fn half_a_file_is_never_taken() {
             "cut at {end}"
         );
     }
-    assert_eq!(running.gateway.live.load().realm.policies.counts(), counts);
+    assert_eq!(
+        running.gateway.live.load().first().policies.counts(),
+        counts
+    );
     fs::write(&path, POLICY).unwrap();
     assert_eq!(
         reload(&running.gateway, dir.path()).name(),

@@ -175,7 +175,7 @@ async fn a_key_is_rotated_by_its_file_without_a_restart() {
 /// The keys that can sign, as far as one can see from outside: at some time from now on.
 fn held(world: &World) -> BTreeSet<String> {
     let snapshot = world.gateway.running.gateway.live.load();
-    let text = format!("{:?}", snapshot.realm.keys);
+    let text = format!("{:?}", snapshot.first().keys);
     let private = text.split("SigningKey { kid: \"").skip(1);
     private
         .map(|rest| rest.split('"').next().unwrap().to_owned())

@@ -254,7 +254,7 @@ fn load(change: impl Fn(String) -> String, rules: &str) -> Result<(), String> {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     let services = cambist::services::Services::new(cambist::clock::Clock::system()).unwrap();
-    match cambist::config::load(dir.path(), &services, None) {
+    match crate::support::whole(dir.path(), &services) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{:?}", error.diagnostics)),
     }

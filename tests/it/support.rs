@@ -10,6 +10,10 @@ mod site;
 use std::path::Path;
 use std::process::Command;
 
+use cambist::config::{self, LoadError, Loaded, Tests};
+use cambist::services::Services;
+use cambist::snapshot::Snapshot;
+
 pub use gateway::{Gateway, REALM, RULES, SECRET};
 pub use http::{Answer, basic, call, form, head};
 pub use idp::{Idp, claims, with, without};
@@ -29,6 +33,11 @@ pub const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 pub const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
 /// The grant type, as a request spells it.
 pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// Loads a directory, all realms of it, and runs its tests.
+pub fn whole(dir: &Path, services: &Services) -> Result<Snapshot, Box<LoadError>> {
+    config::load(dir, services, None, Tests::Run).and_then(Loaded::whole)
+}
 
 /// Runs the binary in a directory: exit code, standard output, standard error.
 pub fn cambist(inside: &Path, arguments: &[&str]) -> (i32, String, String) {

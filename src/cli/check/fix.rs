@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Loaded, complain, found};
+use super::{Checked, complain, found};
 use crate::cli::replace;
 use crate::config::MANIFEST;
 use crate::diagnostic::{Diagnostics, Replacement, SourceText};
 
 /// Loads, fixes, and loads again, until a pass changes nothing. Gives the last load.
-pub(super) fn until_nothing_changes(dir: &Path, load: impl Fn() -> Loaded) -> Loaded {
+pub(super) fn until_nothing_changes(dir: &Path, load: impl Fn() -> Checked) -> Checked {
     let mut failed = BTreeSet::new();
     let mut fixed = BTreeSet::new();
     let mut loaded = load();

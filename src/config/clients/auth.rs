@@ -149,14 +149,18 @@ fn legacy_audience(section: &mut Section, problems: &mut Diagnostics) -> bool {
     }
 }
 
-/// `client_secret_basic: { secret_…: … }`, or a list of two during a rotation.
-fn secrets(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Vec<SaltedHash> {
+/// `{ secret_…: … }`, or a list of two during a rotation.
+pub(in crate::config) fn secrets(
+    node: Node,
+    sources: &mut Sources,
+    problems: &mut Diagnostics,
+) -> Vec<SaltedHash> {
     let (before, _) = problems.counts();
     let at = node.span.clone();
     let nodes = node.list();
     if nodes.len() > 2 {
         problems.push(
-            Diagnostic::error("E1006", "a client has at most two secrets, for a rotation").at(&at),
+            Diagnostic::error("E1006", "there are at most two secrets, for a rotation").at(&at),
         );
     }
     let secrets: Vec<_> = nodes
@@ -164,7 +168,7 @@ fn secrets(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Vec
         .filter_map(|node| salted(node, sources, problems))
         .collect();
     if secrets.is_empty() && problems.counts().0 == before {
-        problems.push(Diagnostic::error("E1005", "this method has no secret").at(&at));
+        problems.push(Diagnostic::error("E1005", "there is no secret here").at(&at));
     }
     secrets
 }
@@ -188,10 +192,8 @@ fn salted(node: Node, sources: &mut Sources, problems: &mut Diagnostics) -> Opti
         }
         (None, Found::Secret(secret)) => {
             if secret.expose().len() < SHORTEST_SECRET {
-                let problem = Diagnostic::warning(
-                    "E1013",
-                    "this client's secret is short enough to be guessed",
-                );
+                let problem =
+                    Diagnostic::warning("E1013", "this secret is short enough to be guessed");
                 problems.push(problem.at(&span).help("draw one: `cambist secret new`"));
             }
             match SaltedHash::new(&secret) {

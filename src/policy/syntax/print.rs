@@ -36,6 +36,19 @@ pub fn print(file: &File, source: Option<&str>) -> String {
     text
 }
 
+/// One item, as it is written here, without comments.
+#[must_use]
+pub fn item(item: &Item) -> String {
+    let mut printer = Printer {
+        comments: &[],
+        source: "",
+        out: Vec::new(),
+        tail: None,
+    };
+    printer.item(item);
+    render(&printer.out, true)
+}
+
 /// A condition on one line.
 #[must_use]
 pub fn condition(condition: &Condition) -> String {

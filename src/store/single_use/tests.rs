@@ -15,6 +15,7 @@ fn memory() -> SingleUse {
 fn ticket<'a>(owner: &'a str, id: &'a str, until: i64) -> Ticket<'a> {
     Ticket {
         kind: "test",
+        realm: "default",
         owner,
         id,
         issued_at: NumericDate(START + 100),

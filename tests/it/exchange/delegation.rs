@@ -662,7 +662,7 @@ async fn a_client_that_acts_again_is_not_written_down_twice() {
     });
     let now = cambist::oauth::NumericDate(NOW);
     let own = snapshot
-        .realm
+        .first()
         .keys
         .signer(None, now)
         .unwrap()
@@ -784,11 +784,16 @@ async fn the_record_of_a_delegation_can_be_decided_again() {
     let facts = context.as_object().unwrap();
     let again = cambist::policy::facts::assemble(
         facts,
-        &snapshot.realm.schema,
+        &snapshot.first().schema,
         cambist::oauth::NumericDate(NOW),
     )
     .unwrap();
-    let (_, permit) = snapshot.realm.policies.decide(&again).permitted().unwrap();
+    let (_, permit) = snapshot
+        .first()
+        .policies
+        .decide(&again)
+        .permitted()
+        .unwrap();
     assert_eq!(permit.rule().to_string(), "main.named");
     let whole = record.to_string();
     assert!(!whole.contains(&*subject) && !whole.contains(&*actor) && !whole.contains(SECRET));

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::whole;
 use cambist::clock::Clock;
-use cambist::config::{self, PRESETS};
+use cambist::config::PRESETS;
 use cambist::diagnostic::codes::CODES;
 use cambist::services::Services;
 
@@ -106,7 +107,7 @@ fn found((language, text): (&str, &str)) -> Option<BTreeSet<&'static str>> {
         _ => return None,
     };
     let services = Services::new(Clock::system()).unwrap();
-    let findings = match config::load(dir.path(), &services, None) {
+    let findings = match whole(dir.path(), &services) {
         Ok(snapshot) => snapshot.warnings,
         Err(error) => error.diagnostics,
     };

@@ -206,11 +206,11 @@ async fn a5_a6_every_way_in_leads_to_the_same_decision() {
                     let facts = record["context"].as_object().unwrap();
                     let context = cambist::policy::facts::assemble(
                         facts,
-                        &snapshot.realm.schema,
+                        &snapshot.first().schema,
                         cambist::oauth::NumericDate(now),
                     )
                     .unwrap();
-                    let again = snapshot.realm.policies.decide(&context).permitted();
+                    let again = snapshot.first().policies.decide(&context).permitted();
                     assert_eq!(again.is_ok(), answer.status == 200, "{what}");
                 }
             }

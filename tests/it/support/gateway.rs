@@ -116,8 +116,7 @@ impl Gateway {
             clock: clock.clone(),
             audit: Some(target),
             settle: None,
-            any_port: false,
-            tell: Box::new(|_| {}),
+            ..Options::of(Clock::system())
         };
         let running = Running::start(dir.path(), options)
             .await
@@ -201,7 +200,7 @@ impl Gateway {
 
     /// The claims of a token of this gateway, checked with the keys that it publishes.
     pub async fn open(&self, token: &str) -> Value {
-        let path = self.running.gateway.live.load().realm.jwks_path.clone();
+        let path = self.running.gateway.live.load().first().jwks_path.clone();
         let (keys, skipped) =
             KeySet::from_jwks(self.get(&path).await.body.as_bytes(), &[]).unwrap();
         assert_eq!(skipped, []);

@@ -88,7 +88,7 @@ async fn stopping_lets_requests_in_flight_finish() {
         Answer::parse(&bytes)
     };
     // The first is polled first: the process is stopping before the body leaves.
-    let ((), answer) = tokio::join!(gateway.running.stop(), finish);
+    let (_, answer) = tokio::join!(gateway.running.stop(), finish);
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(TcpStream::connect(address).await.is_err());
 }
