@@ -72,7 +72,7 @@ async fn route(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<
         return response;
     }
     match request.uri().path() {
-        "/metrics" => answer(StatusCode::OK, METRICS, gateway.services.metrics.scrape()),
+        "/metrics" => answer(StatusCode::OK, METRICS, metrics(gateway)),
         "/livez" => answer(StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/readyz" => {
             ready(
@@ -91,6 +91,19 @@ async fn route(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<
             "here are /metrics, /livez, /readyz and /status\n".to_owned(),
         ),
     }
+}
+
+/// All metrics, with what only time changes as it is now.
+fn metrics(gateway: &Gateway) -> String {
+    let (metrics, now) = (&gateway.services.metrics, gateway.services.clock.now());
+    let snapshot = gateway.live.load();
+    let realm = &snapshot.realm;
+    let states = realm
+        .keys
+        .iter()
+        .map(|key| realm.keys.state(key, now).name());
+    metrics.signing_keys(&realm.name, states);
+    metrics.scrape()
 }
 
 /// `verbose`, with any value or none.
@@ -224,14 +237,13 @@ fn status(gateway: &Gateway) -> serde_json::Value {
         .keys
         .iter()
         .map(|key| {
-            let (state, from) = match realm.keys.state(key, now) {
-                KeyState::Signs => ("signs", None),
-                KeyState::SignsFrom(at) => ("signs_later", Some(rfc3339(at))),
-                KeyState::Listed => ("published", None),
-                KeyState::Retired => ("retired", None),
+            let state = realm.keys.state(key, now);
+            let from = match state {
+                KeyState::SignsFrom(at) => Some(rfc3339(at)),
+                KeyState::Signs | KeyState::Listed | KeyState::Retired => None,
             };
             serde_json::json!({
-                "kid": key.kid(), "alg": key.algorithm().as_str(), "state": state, "from": from,
+                "kid": key.kid(), "alg": key.algorithm().as_str(), "state": state.name(), "from": from,
             })
         })
         .collect();

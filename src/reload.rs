@@ -5,8 +5,11 @@ pub mod watch;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::{self, LoadError};
+use crate::metrics::{LoadedRealm, RealmState};
+use crate::oauth::id::ProcessorId;
 use crate::server::Gateway;
 use crate::snapshot::{LastLoad, Snapshot};
 use watch::{Cause, Settle, Watch, WatchState};
@@ -51,7 +54,11 @@ impl ReloadOutcome {
 /// Loads the directory once more, and publishes what is sound and new.
 pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
     let current = gateway.live.load();
-    let outcome = match config::load(dir, &gateway.services, Some(&current)) {
+    let began = Instant::now();
+    let loaded = config::load(dir, &gateway.services, Some(&current));
+    let metrics = &gateway.services.metrics;
+    metrics.reload_took(began.elapsed().as_secs_f64());
+    let outcome = match loaded {
         Err(error) => ReloadOutcome::Rejected(error),
         Ok(next) if next.hash == current.hash => {
             let now = gateway.services.clock.now();
@@ -110,8 +117,20 @@ pub fn started(gateway: &Gateway) {
 fn measure(gateway: &Gateway, in_step: bool) {
     let metrics = &gateway.services.metrics;
     metrics.in_step(in_step, gateway.services.clock.now().0);
-    let (rules, denies) = gateway.live.load().realm.policies.counts();
-    metrics.policy(rules, denies);
+    let snapshot = gateway.live.load();
+    metrics.config_hash(&snapshot.hash);
+    let realm = &snapshot.realm;
+    let (rules, denies) = realm.policies.counts();
+    let processors = realm.processors.keys().map(ProcessorId::as_str).collect();
+    metrics.realms(&[RealmState {
+        name: &realm.name,
+        in_step,
+        loaded: Some(LoadedRealm {
+            rules,
+            denies,
+            processors,
+        }),
+    }]);
 }
 
 /// Watches and reloads until it is dropped. `tell` gets every outcome that is news.

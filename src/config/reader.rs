@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Sources;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::keys::Remote;
+use crate::oauth::id::RealmName;
 use crate::section::{Node, Seconds, Section, Value};
 use crate::services::Services;
 
@@ -13,6 +14,8 @@ use crate::services::Services;
 pub(super) struct Reader<'a> {
     pub sources: &'a mut Sources,
     pub services: &'a Services,
+    /// The realm that is read.
+    pub realm: &'a RealmName,
     /// What was fetched for the configuration that runs.
     pub known: &'a [Arc<Remote>],
     pub problems: &'a mut Diagnostics,

@@ -101,9 +101,11 @@ fn realm(
         .iter()
         .flat_map(|current| current.realm.known_remotes())
         .collect();
+    let name = RealmName::default();
     let mut reader = Reader {
         sources,
         services,
+        realm: &name,
         known: &known,
         problems,
     };
@@ -161,7 +163,7 @@ fn realm(
         (id.clone(), place)
     });
     Some(Realm {
-        name: RealmName::default(),
+        name,
         places: places.collect(),
         metadata_path: format!(
             "/.well-known/oauth-authorization-server{}",
