@@ -193,16 +193,7 @@ async fn route_of(
             let verbose = query.split('&').any(is_verbose);
             ready(gateway, verbose && (open || principal.is_some())).await
         }
-        "/metrics" => {
-            let load = &gateway.load;
-            let metrics = &gateway.services.metrics;
-            metrics.load(
-                load.connections.now(),
-                load.admin_connections.now(),
-                load.exchanges.now(),
-            );
-            answer(StatusCode::OK, METRICS, metrics.scrape())
-        }
+        "/metrics" => answer(StatusCode::OK, METRICS, metrics(gateway)),
         "/status" => json(StatusCode::OK, &status::status(gateway)),
         "/changes" => {
             let changes: Vec<_> = gateway
@@ -217,6 +208,16 @@ async fn route_of(
         "/reload" => reload(gateway, principal.unwrap_or_default()).await,
         _ => text(StatusCode::NOT_FOUND, "not here\n".to_owned()),
     }
+}
+
+/// All metrics, with what only time changes as it is now.
+fn metrics(gateway: &Gateway) -> String {
+    let (metrics, now) = (&gateway.services.metrics, gateway.services.clock.now());
+    for (name, realm) in &gateway.live.load().realms {
+        let keys = realm.keys.iter();
+        metrics.signing_keys(name, keys.map(|key| realm.keys.state(key, now).name()));
+    }
+    metrics.scrape()
 }
 
 /// A name that is not ours in `Host`: a page in somebody's browser whose name leads here (DNS rebinding). An

@@ -1,6 +1,7 @@
 //! The request line: one straight road from the form to the answer. Read [`exchange`] first.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::client::ClientError;
 use crate::context::{ClientFacts, ExchangeContext, Party};
@@ -122,7 +123,10 @@ pub async fn exchange(
         now,
     );
     trail.context(realm, &context);
-    let (processor, permit) = realm.policies.decide(&context).permitted()?;
+    let began = Instant::now();
+    let decision = realm.policies.decide(&context);
+    trail.decision = Some(began.elapsed());
+    let (processor, permit) = decision.permitted()?;
     trail.permit(processor, &permit);
     let issued = processor.provider.exchange(&permit).await?;
     let issued = trail.issued(permit.confine(issued)?); // facts of the token ⊆ allowance
@@ -237,6 +241,8 @@ pub struct Trail {
     pub actor_token_hash: Option<String>,
     /// The facts that the decision rests on.
     pub facts: Option<serde_json::Map<String, serde_json::Value>>,
+    /// How long the decision took, where there was one.
+    pub decision: Option<Duration>,
     /// The permit, where there is one.
     pub permitted: Option<Permitted>,
     /// What was issued.
@@ -296,6 +302,7 @@ impl Trail {
             actor: None,
             actor_token_hash: None,
             facts: None,
+            decision: None,
             permitted: None,
             issued: None,
         }

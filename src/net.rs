@@ -9,7 +9,7 @@ mod guard;
 use std::error::Error as StdError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use base64::Engine;
@@ -32,6 +32,7 @@ use rustls::{ClientConfig, RootCertStore};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use crate::metrics::Upstream;
 use crate::oauth::secret::Secret;
 use crate::oauth::uri::{Uri, UriError};
 use guard::{Guard, Refused};
@@ -155,6 +156,22 @@ impl Net {
     /// Fails where there is no complete answer within the limits.
     pub async fn post_form(
         &self,
+        upstream: &Upstream,
+        endpoint: &Endpoint,
+        authorization: Option<&Secret>,
+        body: String,
+        accept: &str,
+        limits: &Limits,
+    ) -> Result<Answer, NetError> {
+        let asked = Asked::now(upstream);
+        asked.end(
+            self.post(endpoint, authorization, body, accept, limits)
+                .await,
+        )
+    }
+
+    async fn post(
+        &self,
         endpoint: &Endpoint,
         authorization: Option<&Secret>,
         body: String,
@@ -187,6 +204,18 @@ impl Net {
     /// # Errors
     /// Fails where there is no complete answer within the limits.
     pub async fn get(
+        &self,
+        upstream: &Upstream,
+        endpoint: &Endpoint,
+        accept: &str,
+        edition: Edition<'_>,
+        limits: &Limits,
+    ) -> Result<Answer, NetError> {
+        let asked = Asked::now(upstream);
+        asked.end(self.document(endpoint, accept, edition, limits).await)
+    }
+
+    async fn document(
         &self,
         endpoint: &Endpoint,
         accept: &str,
@@ -222,6 +251,40 @@ impl Net {
             .request(request)
             .await
             .map_err(|error| unanswered(&error))
+    }
+}
+
+/// A request to somebody, which is measured however it ends.
+struct Asked<'a> {
+    upstream: &'a Upstream,
+    began: Instant,
+    result: &'static str,
+}
+
+impl<'a> Asked<'a> {
+    fn now(upstream: &'a Upstream) -> Self {
+        Self {
+            upstream,
+            began: Instant::now(),
+            result: "abandoned", // by whoever has dropped it since
+        }
+    }
+
+    fn end(mut self, result: Result<Answer, NetError>) -> Result<Answer, NetError> {
+        self.result = match &result {
+            Ok(answer) if answer.status < 400 => "ok",
+            Ok(answer) if answer.status < 500 => "status_4xx",
+            Ok(_) => "status_5xx",
+            Err(error) => error.reason(),
+        };
+        result
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.upstream.asked(self.result, seconds);
     }
 }
 
@@ -612,6 +675,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::oauth::id::RealmName;
 
     const LIMITS: Limits = Limits {
         timeout: Duration::from_secs(10),
@@ -670,10 +734,21 @@ mod tests {
         .await
     }
 
+    fn upstream() -> Upstream {
+        let metrics = crate::metrics::Metrics::new().unwrap();
+        metrics.upstream(&RealmName::default(), "keys", &Arc::from("idp"))
+    }
+
     async fn get(endpoint: &Endpoint, limits: &Limits) -> Result<Answer, NetError> {
         Net::new()
             .unwrap()
-            .get(endpoint, "application/json", Edition::Any, limits)
+            .get(
+                &upstream(),
+                endpoint,
+                "application/json",
+                Edition::Any,
+                limits,
+            )
             .await
     }
 
@@ -703,7 +778,14 @@ mod tests {
                 ("resource", "c d"),
             ]);
             let answer = net
-                .post_form(&endpoint, Some(&secret), body, "application/json", &LIMITS)
+                .post_form(
+                    &upstream(),
+                    &endpoint,
+                    Some(&secret),
+                    body,
+                    "application/json",
+                    &LIMITS,
+                )
                 .await
                 .unwrap();
             assert_eq!(
@@ -736,7 +818,14 @@ mod tests {
         assert_eq!(count.load(Ordering::SeqCst), 1);
         let broken = Secret::new("Bearer a\r\nX: y".to_owned());
         let refused = net
-            .post_form(&endpoint, Some(&broken), String::new(), "*/*", &LIMITS)
+            .post_form(
+                &upstream(),
+                &endpoint,
+                Some(&broken),
+                String::new(),
+                "*/*",
+                &LIMITS,
+            )
             .await;
         assert_eq!(refused.unwrap_err(), NetError::Unsendable);
         assert!(format!("{:?}", sensitive(&secret).unwrap()).contains("Sensitive"));
@@ -874,7 +963,7 @@ mod tests {
         assert_eq!(count.load(Ordering::SeqCst), 2);
         let post = Net::new()
             .unwrap()
-            .post_form(&never, None, String::new(), "*/*", &LIMITS)
+            .post_form(&upstream(), &never, None, String::new(), "*/*", &LIMITS)
             .await;
         assert_eq!(post.unwrap_err(), NetError::Closed);
         assert_eq!(count.load(Ordering::SeqCst), 3);

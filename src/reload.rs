@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::{self, Loaded, Rejected, Tests};
+use crate::metrics::{LoadedRealm, RealmState};
+use crate::oauth::id::ProcessorId;
 use crate::server::Gateway;
 use crate::snapshot::{Cause, Change, LastLoad, Names, ReloadAnswer, Snapshot};
 use crate::system::{self, State};
@@ -123,10 +125,8 @@ pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
         Ok(loaded) => take(gateway, &current, loaded),
     };
     note(gateway, &outcome);
-    gateway
-        .services
-        .metrics
-        .reload_took(outcome.name(), begun.elapsed().as_secs_f64());
+    let metrics = &gateway.services.metrics;
+    metrics.reload_took(begun.elapsed().as_secs_f64());
     outcome
 }
 
@@ -185,25 +185,36 @@ fn measure(gateway: &Gateway, in_step: bool) {
     metrics.in_step(in_step, gateway.services.clock.now().0);
     metrics.config_hash(&live.hash);
     let last = gateway.live.last_load();
-    let realms = live.realms.keys().chain(&last.out_of_step);
-    let states = realms.map(|name| {
-        let loaded = live.realms.contains_key(name);
-        (name.as_str(), loaded, !last.out_of_step.contains(name))
-    });
-    metrics.realms(states);
-    for (name, realm) in &live.realms {
+    let loaded = live.realms.iter().map(|(name, realm)| {
         let (rules, denies) = realm.policies.counts();
-        metrics.policy(name.as_str(), rules, denies);
-    }
+        let processors = realm.processors.keys().map(ProcessorId::as_str).collect();
+        RealmState {
+            name,
+            in_step: !last.out_of_step.contains(name),
+            loaded: Some(LoadedRealm {
+                rules,
+                denies,
+                processors,
+            }),
+        }
+    });
+    let missing = last.out_of_step.iter();
+    let missing = missing.filter(|name| !live.realms.contains_key(*name));
+    let missing = missing.map(|name| RealmState {
+        name,
+        in_step: false,
+        loaded: None,
+    });
+    metrics.realms(&loaded.chain(missing).collect::<Vec<_>>());
     let settings = &live.settings;
     let tls = [&settings.tls, &settings.admin.tls];
     let certificates = tls.into_iter().flatten().flat_map(|tls| tls.identities());
     metrics.certificates(certificates.map(|one| (one.name(), one.not_after().0)));
     let rules = live.realms.iter().flat_map(|(name, realm)| {
         let rules = realm.places.keys();
-        rules.map(move |rule| (name.as_str().to_owned(), rule.to_string()))
+        rules.map(move |rule| (name, rule))
     });
-    metrics.count_rules(settings.counted_rules, rules);
+    metrics.rules(settings.counted_rules, rules);
 }
 
 /// Records that the first load is live.

@@ -229,7 +229,7 @@ impl Running {
     /// It still answers everything.
     pub fn drain(&self) {
         self.gateway.phase.send_replace(Phase::Draining);
-        self.gateway.services.metrics.draining();
+        self.gateway.services.metrics.draining(true);
     }
 
     /// Stops accepting, lets requests in flight finish, and ends. Gives whether they all did in time.

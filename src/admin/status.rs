@@ -54,13 +54,14 @@ pub(super) fn status(gateway: &Gateway) -> Value {
 fn of_realm(realm: &Realm, in_step: bool, now: NumericDate) -> Value {
     let (rules, denies) = realm.policies.counts();
     let keys = realm.keys.iter().map(|key| {
-        let (state, from) = match realm.keys.state(key, now) {
-            KeyState::Signs => ("signs", None),
-            KeyState::SignsFrom(at) => ("signs_later", Some(rfc3339(at))),
-            KeyState::Listed => ("published", None),
-            KeyState::Retired => ("retired", None),
+        let state = realm.keys.state(key, now);
+        let from = match state {
+            KeyState::SignsFrom(at) => Some(rfc3339(at)),
+            KeyState::Signs | KeyState::Listed | KeyState::Retired => None,
         };
-        json!({ "kid": key.kid(), "alg": key.algorithm().as_str(), "state": state, "from": from })
+        json!({
+            "kid": key.kid(), "alg": key.algorithm().as_str(), "state": state.name(), "from": from,
+        })
     });
     let issuers = realm.issuers.iter().map(|issuer| {
         json!({

@@ -162,7 +162,7 @@ impl Reader<'_> {
         let keys = self.key_source(&mut section, Arc::clone(&key.name), Some(id.as_ref()));
         let introspection = section
             .section("introspection", self.problems)
-            .and_then(|s| self.introspection(s));
+            .and_then(|s| self.introspection(&key.name, s));
         let verifiable = keys.is_some() || introspection.is_some();
         if !verifiable && self.problems.counts().0 == before {
             let problem =

@@ -61,6 +61,7 @@ impl Reader<'_> {
             }
         };
         let settings = Settings {
+            realm: self.realm.clone(),
             owner,
             location,
             algorithms,

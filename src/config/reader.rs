@@ -12,10 +12,10 @@ use crate::services::Services;
 
 /// The files, what the process has, what was fetched for the configuration that runs, and what is wrong.
 pub(super) struct Reader<'a> {
-    /// The realm that is read.
-    pub realm: &'a RealmName,
     pub sources: &'a mut Sources,
     pub services: &'a Services,
+    /// The realm that is read.
+    pub realm: &'a RealmName,
     /// What was fetched for the configuration that runs.
     pub known: &'a [Arc<Remote>],
     pub problems: &'a mut Diagnostics,

@@ -87,6 +87,19 @@ pub enum KeyState {
     Retired,
 }
 
+impl KeyState {
+    /// A word for metrics and `/status`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Signs => "signs",
+            Self::SignsFrom(_) => "signs_later",
+            Self::Listed => "published",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 impl SigningKeys {
     /// A set of keys that everybody knows, in order of preference: the first signs, and the first of each
     /// algorithm for those who ask for that.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::jose::{Algorithm, JwksError, KeySet, SkippedKey, parse_object};
+use crate::metrics::Upstream;
 use crate::net::{Answer, Edition, Endpoint, EndpointError, Limits, Net, NetError};
 use crate::oauth::id::Issuer;
 use crate::oauth::uri::Uri;
@@ -111,6 +112,7 @@ pub(super) enum Fetched {
 /// newest edition is asked for. Everything together stays within the limits' time.
 pub(super) async fn fetch(
     net: &Net,
+    upstream: &Upstream,
     location: &Location,
     algorithms: &[Algorithm],
     limits: &Limits,
@@ -124,14 +126,20 @@ pub(super) async fn fetch(
         let from = match location {
             Location::Jwks(endpoint) => endpoint.clone(),
             Location::Discovery { document, issuer } => {
-                discover(net, document, issuer, any, limits).await?
+                discover(net, upstream, document, issuer, any, limits).await?
             }
         };
         let held = held.filter(|held| held.from == from);
         let etag = held.and_then(|held| held.etag.as_deref());
         let accept = "application/jwk-set+json, application/json";
         let answer = net
-            .get(&from, accept, etag.map_or(any, Edition::Other), limits)
+            .get(
+                upstream,
+                &from,
+                accept,
+                etag.map_or(any, Edition::Other),
+                limits,
+            )
             .await?;
         let max_age = max_age(&answer);
         if answer.status == 304 && etag.is_some() {
@@ -157,13 +165,14 @@ pub(super) async fn fetch(
 /// The JWKS document that an issuer's metadata names.
 async fn discover(
     net: &Net,
+    upstream: &Upstream,
     document: &Endpoint,
     issuer: &Issuer,
     edition: Edition<'_>,
     limits: &Limits,
 ) -> Result<Endpoint, FetchError> {
     let answer = net
-        .get(document, "application/json", edition, limits)
+        .get(upstream, document, "application/json", edition, limits)
         .await?;
     let metadata = parse_object(json(&answer)?).map_err(|_| FetchError::Metadata)?;
     if metadata.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {

@@ -15,8 +15,11 @@ pub async fn keep(live: impl Fn() -> Vec<Arc<Remote>> + Send) {
         let now = live();
         let unused = |old: &&Arc<Remote>| !now.iter().any(|kept| Arc::ptr_eq(kept, old));
         for gone in known.iter().filter(unused) {
-            let owner = &gone.settings().owner;
-            gone.forget(now.iter().any(|kept| kept.settings().owner == *owner));
+            let whose = |remote: &Remote| {
+                let settings = remote.settings();
+                (settings.realm.clone(), Arc::clone(&settings.owner))
+            };
+            gone.forget(now.iter().any(|kept| whose(kept) == whose(gone)));
         }
         for remote in &now {
             remote.remember();

@@ -11,8 +11,9 @@ use super::pace::{Budget, wait};
 use super::{FetchError, KeysError, Location, jittered};
 use crate::clock::Clock;
 use crate::jose::{Algorithm, Header, KeySet, SkippedKey};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Upstream};
 use crate::net::{Limits, Net, NetError};
+use crate::oauth::id::RealmName;
 use crate::services::Services;
 use crate::swap::Swap;
 
@@ -28,6 +29,8 @@ const LEAST_FRESH: Duration = Duration::from_secs(60);
 /// are the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
+    /// The realm that they are for.
+    pub realm: RealmName,
     /// Whose they are, for logs and metrics: a name of the configuration.
     pub owner: Arc<str>,
     /// Where they are.
@@ -57,6 +60,7 @@ pub struct Remote {
     net: Net,
     clock: Clock,
     metrics: Metrics,
+    upstream: Upstream,
     held: Swap<Option<Held>>,
     state: Mutex<State>,
     /// Nobody uses these keys any more; what still lands says nothing.
@@ -125,7 +129,9 @@ impl Remote {
             budget: Budget::new(settings.times.miss_interval),
             on_trial: false,
         };
+        let Settings { realm, owner, .. } = &settings;
         Self {
+            upstream: services.metrics.upstream(realm, "keys", owner),
             settings,
             net: services.net.clone(),
             clock: services.clock.clone(),
@@ -146,7 +152,8 @@ impl Remote {
         known: impl IntoIterator<Item = &'a Arc<Self>>,
     ) -> Arc<Self> {
         let same_keys = |remote: &&Arc<Self>| {
-            remote.settings.owner == settings.owner
+            remote.settings.realm == settings.realm
+                && remote.settings.owner == settings.owner
                 && remote.settings.location == settings.location
                 && remote.settings.algorithms == settings.algorithms
         };
@@ -266,6 +273,7 @@ impl Remote {
             };
             let fetched = fetch(
                 &remote.net,
+                &remote.upstream,
                 &remote.settings.location,
                 &remote.settings.algorithms,
                 &limits,
@@ -282,13 +290,13 @@ impl Remote {
 
     fn land(&self, result: Result<Fetched, FetchError>, answers: Option<u64>) {
         let now = self.clock.elapsed();
-        let owner = &*self.settings.owner;
+        let (realm, owner) = (&self.settings.realm, &*self.settings.owner);
         let word = match &result {
             Ok(Fetched::New(_)) => "fetched",
             Ok(Fetched::Unchanged(_)) => "unchanged",
             Err(error) => error.reason(),
         };
-        self.metrics.jwks_fetch(owner, word);
+        self.metrics.jwks_fetch(realm, owner, word);
         let before = self.held.load();
         let before = before.as_ref().as_ref();
         let document = match result {
@@ -305,7 +313,7 @@ impl Remote {
         let known = before.map(|held| &held.document.skipped);
         if known != Some(&document.skipped) && !document.skipped.is_empty() {
             let (count, first) = (document.skipped.len(), named(&document.skipped));
-            tracing::warn!(owner, count, first, "keys are not used");
+            tracing::warn!(%realm, owner, count, first, "keys are not used");
         }
         let fresh = document.max_age.unwrap_or(self.settings.times.refresh);
         let fresh = fresh.max(LEAST_FRESH).min(self.settings.times.refresh);
@@ -315,7 +323,7 @@ impl Remote {
         })));
         let mut state = self.state();
         if state.failures > 0 {
-            tracing::info!(owner, "the keys can be fetched again");
+            tracing::info!(%realm, owner, "the keys can be fetched again");
         }
         state.failures = 0;
         state.last_error = None;
@@ -340,13 +348,18 @@ impl Remote {
         state.due = now + wait(state.failures, usable);
         let known = state.last_error.as_ref().map(FetchError::reason);
         if known != Some(error.reason()) {
-            let (owner, from) = (&*self.settings.owner, self.settings.location.to_string());
+            let Settings {
+                realm,
+                owner,
+                location: from,
+                ..
+            } = &self.settings;
             let meanwhile = match (usable, self.held.load().is_some()) {
                 (true, _) => "what is here is used",
                 (false, true) => "what is here is too old to be used",
                 (false, false) => "there are none yet",
             };
-            tracing::warn!(owner, from, %error, "the keys cannot be fetched; {meanwhile}");
+            tracing::warn!(%realm, owner = &**owner, %from, %error, "the keys cannot be fetched; {meanwhile}");
         }
         state.last_error = Some(error);
         drop(state);
@@ -387,8 +400,9 @@ impl Remote {
         let report = self.report();
         let keys = if report.usable { report.keys } else { 0 };
         let age = report.age.map(|age| age.as_secs_f64());
+        let (realm, owner) = (&self.settings.realm, &self.settings.owner);
         self.metrics
-            .jwks_state(&self.settings.owner, keys, report.skipped, age);
+            .jwks_state(realm, owner, keys, report.skipped, age);
     }
 
     /// Somebody uses these keys, perhaps again.
@@ -400,7 +414,8 @@ impl Remote {
     pub(super) fn forget(&self, another: bool) {
         self.forgotten.store(true, Ordering::SeqCst);
         if !another {
-            self.metrics.jwks_forget(&self.settings.owner);
+            let (realm, owner) = (&self.settings.realm, &self.settings.owner);
+            self.metrics.jwks_forget(realm, owner);
         }
     }
 
@@ -488,6 +503,7 @@ mod tests {
         let services = Services::new(clock.clone()).unwrap();
         let minute = Duration::from_secs(60);
         let settings = Settings {
+            realm: RealmName::default(),
             owner: Arc::from("idp"),
             location: Location::Jwks("https://idp.example.com/jwks".parse().unwrap()),
             algorithms: Vec::new(),

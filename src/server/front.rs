@@ -24,6 +24,7 @@ use super::activity::{Activity, Deadlines, Watched};
 use super::load::{Guest, Place};
 use super::respond::Response;
 use super::{Gateway, Phase};
+use crate::metrics::Present;
 use crate::snapshot::Settings;
 use crate::tls::ServerTls;
 
@@ -73,7 +74,10 @@ pub(crate) enum Listener {
     /// TCP.
     Tcp(TcpListener),
     /// A Unix socket, and its file.
-    Unix(UnixListener, Option<SocketFile>),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "it is there to go with the listener")] Option<SocketFile>,
+    ),
 }
 
 /// The file of a Unix socket that was made here.
@@ -126,7 +130,7 @@ pub(crate) struct Limits {
 }
 
 /// What a connection takes up.
-type Room = (Place, Option<Guest>);
+type Room = (Place, Option<Guest>, Present);
 
 /// Serves until its phase has come, and every connection that was accepted.
 pub(crate) async fn serve<S, A>(listener: Listener, gateway: Arc<Gateway>, front: Front, handle: S)
@@ -203,12 +207,19 @@ where
             (Stream::Tcp(stream), Some(tls)) => {
                 let _ = stream.set_nodelay(true);
                 let shaken = tokio::time::timeout(limits.head, tls.accept(stream)).await;
-                let Ok(Ok(stream)) = shaken else {
-                    gateway.services.metrics.tls_handshake("failed");
-                    tracing::debug!(?peer, "no TLS handshake");
-                    return;
+                let stream = match shaken {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        gateway.services.metrics.tls_handshake("failed");
+                        tracing::debug!(?peer, %error, "no TLS handshake");
+                        return;
+                    }
+                    Err(_) => {
+                        gateway.services.metrics.tls_handshake("timeout");
+                        return;
+                    }
                 };
-                gateway.services.metrics.tls_handshake("done");
+                gateway.services.metrics.tls_handshake("ok");
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 converse(stream, Some(http2), peer, &gateway, front, &limits, handle).await;
             }
@@ -227,7 +238,8 @@ fn room(gateway: &Gateway, front: Front, limits: &Limits, peer: Peer) -> Option<
         (Some(most), Peer::Remote(peer)) => Some(gateway.load.peers.enter(peer.ip(), most)?),
         _ => None,
     };
-    Some((place, guest))
+    let open = gateway.services.metrics.connection_open(front.name);
+    Some((place, guest, open))
 }
 
 /// One connection to its end. `http2` is what was agreed on with TLS; without that, the client's first bytes

@@ -17,10 +17,12 @@ use super::respond::{self, Response};
 use crate::audit::{Outcome, Record};
 use crate::exchange::{ExchangeError, Trail, exchange};
 use crate::jose::random;
+use crate::metrics::{Answered, Metrics};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::form::TokenForm;
-use crate::oauth::id::RequestId;
+use crate::oauth::id::{RealmName, RequestId};
 use crate::oauth::request::{Place, RequestError, TokenRequest, UNSUPPORTED};
+use crate::oauth::response::ExchangeResponse;
 use crate::oauth::secret::Secret;
 use crate::policy::decide::Reason;
 use crate::snapshot::{Realm, Settings, Snapshot};
@@ -64,6 +66,7 @@ pub(super) async fn answer(
     peer: Peer,
 ) -> Response {
     let started = Instant::now();
+    let metrics = &gateway.services.metrics;
     let id = request_id();
     let mut trail = Trail::new(id.clone());
     let settings = &snapshot.settings;
@@ -72,11 +75,11 @@ pub(super) async fn answer(
     let mut place = None;
     let line = async {
         let incoming = read(request, peer, settings).await?;
-        place = gateway.load.exchanges.enter(settings.max_in_flight);
-        if place.is_none() {
+        let Some(free) = gateway.load.exchanges.enter(settings.max_in_flight) else {
             // As much is worked on as may be.
             return Ok(None);
-        }
+        };
+        place = Some((free, metrics.in_flight()));
         // Not before the body is here: a slow one must not keep a token valid that has expired.
         let now = gateway.services.clock.now();
         exchange(realm, &incoming, now, &mut trail)
@@ -101,7 +104,7 @@ pub(super) async fn answer(
     };
     let Some(result) = result.transpose() else {
         // Answered at once, counted, and not recorded: nothing was decided.
-        gateway.services.metrics.shed("exchanges");
+        metrics.shed("exchanges");
         return respond::overloaded();
     };
     let (response, outcome_name, reason) = match &result {
@@ -124,11 +127,13 @@ pub(super) async fn answer(
             (respond::refused(&error, status, &id), outcome, reason)
         }
     };
-    let metrics = &gateway.services.metrics;
     let record = record(gateway, realm, &trail, &result, started.elapsed());
     tracing::debug!(?peer, request_id = %id, outcome = outcome_name, reason, "exchange");
     // INVARIANT: no answer of this endpoint leaves before its record is written.
-    let (response, outcome_name, reason) = match gateway.audit.record(record).await {
+    let began = Instant::now();
+    let recorded = gateway.audit.record(record).await;
+    metrics.audit_took(began.elapsed().as_secs_f64());
+    let (response, outcome_name, reason) = match recorded {
         Ok(()) => (response, outcome_name, reason),
         Err(error) => {
             tracing::error!(request_id = %id, %error, "no audit record, so no answer");
@@ -144,29 +149,59 @@ pub(super) async fn answer(
             )
         }
     };
-    if let Err(Failure::Exchange(ExchangeError::Denied(denial))) = &result
-        && matches!(denial.reason, Reason::Ambiguous(_))
-    {
-        metrics.ambiguous();
-    }
+    count(metrics, &realm.name, &trail, &result);
     let processor = trail
         .permitted
         .as_ref()
         .map_or("", |permitted| permitted.processor.as_str());
-    metrics.exchange(
-        outcome_name,
+    metrics.exchange(&Answered {
+        realm: &realm.name,
+        outcome: outcome_name,
         reason,
         processor,
-        started.elapsed().as_secs_f64(),
-    );
+        seconds: started.elapsed().as_secs_f64(),
+    });
     response
+}
+
+/// Counts what was decided, and by which rules.
+fn count(
+    metrics: &Metrics,
+    realm: &RealmName,
+    trail: &Trail,
+    result: &Result<ExchangeResponse, Failure>,
+) {
+    if let Some(took) = trail.decision {
+        metrics.decision(realm, took.as_secs_f64());
+    }
+    if let Some(permitted) = &trail.permitted {
+        metrics.rule_decision(realm, &permitted.rule, "permitted");
+    }
+    let Err(Failure::Exchange(ExchangeError::Denied(denial))) = result else {
+        return;
+    };
+    match (&denial.reason, &denial.rule) {
+        (Reason::DeniedBy(rules), _) => {
+            for rule in rules {
+                metrics.rule_decision(realm, rule, "denied");
+            }
+        }
+        (Reason::Ambiguous(rules), _) => {
+            metrics.ambiguous(realm);
+            for rule in rules {
+                metrics.rule_decision(realm, rule, "ambiguous");
+            }
+        }
+        (_, Some((rule, _))) => metrics.rule_decision(realm, rule, "not_carried_out"),
+        (_, None) => {}
+    }
 }
 
 fn record(
     gateway: &Gateway,
     realm: &Realm,
     trail: &Trail,
-    result: &Result<crate::oauth::response::ExchangeResponse, Failure>,
+    result: &Result<ExchangeResponse, Failure>,
     duration: Duration,
 ) -> Record {
     let time = gateway.services.clock.timestamp();

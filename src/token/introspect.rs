@@ -7,6 +7,7 @@ use super::party::{Source, party};
 use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
 use crate::context::{MAX_DEPTH, Party};
 use crate::jose::parse_object;
+use crate::metrics::Upstream;
 use crate::net::{Endpoint, Limits, Net, form_encode};
 use crate::oauth::claims::{Claims, Identity};
 use crate::oauth::secret::{RawToken, Secret};
@@ -17,6 +18,8 @@ use crate::proof::Verified;
 pub struct Introspection {
     /// The client that asks.
     pub net: Net,
+    /// Whom it asks, as metrics say it.
+    pub upstream: Upstream,
     /// Where.
     pub endpoint: Endpoint,
     /// How we say who we are.
@@ -67,6 +70,7 @@ impl Introspection {
         let answer = self
             .net
             .post_form(
+                &self.upstream,
                 &self.endpoint,
                 authorization,
                 body,

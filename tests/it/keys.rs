@@ -118,7 +118,7 @@ impl World {
     async fn result(&self, result: &str, count: u64) {
         for _ in 0..PATIENCE {
             let text = self.gateway.admin("/metrics").await.body;
-            let line = format!("issuer=\"idp\",result=\"{result}\"}} {count}\n");
+            let line = format!("issuer=\"idp\",realm=\"default\",result=\"{result}\"}} {count}\n");
             if text.contains(&line) {
                 return;
             }

@@ -1,5 +1,6 @@
 //! `introspection:`: where an issuer is asked about its tokens (RFC 7662), and how we say who we are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::clients::{Found, secret_from};
@@ -14,7 +15,11 @@ use crate::token::{Credentials, Introspection};
 const MAX_ANSWER: usize = 64 * 1024;
 
 impl Reader<'_> {
-    pub(super) fn introspection(&mut self, mut section: Section) -> Option<Introspection> {
+    pub(super) fn introspection(
+        &mut self,
+        owner: &Arc<str>,
+        mut section: Section,
+    ) -> Option<Introspection> {
         let span = section.span.clone();
         let endpoint = section.require("endpoint", self.problems);
         let allow_http = section.flag("insecure_http", self.problems);
@@ -65,6 +70,10 @@ impl Reader<'_> {
         let timeout = Duration::from_secs(u64::try_from(timeout).unwrap_or(3));
         Some(Introspection {
             net: self.services.net.clone(),
+            upstream: self
+                .services
+                .metrics
+                .upstream(self.realm, "introspection", owner),
             endpoint: endpoint?,
             credentials,
             limits: Limits {

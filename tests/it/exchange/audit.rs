@@ -1,5 +1,6 @@
 //! One record for every answer, before the answer, or no token.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use cambist::audit::sink::Target;
@@ -367,7 +368,7 @@ rule also {
     assert_eq!(record["also"], json!(["main.local"]));
     let scrape = world.gateway.admin("/metrics").await.body;
     assert!(
-        scrape.contains("cambist_policy_ambiguous_total 1"),
+        scrape.contains("cambist_policy_ambiguous_total{realm=\"default\"} 1"),
         "{scrape}"
     );
 }
@@ -378,9 +379,13 @@ async fn f29_metrics_hold_no_value_of_a_request() {
     let world = World::start().await;
     let token = world.idp.token(&claims(json!({})));
     world.gateway.trade(&token).await;
-    let series = |scrape: &str| scrape.lines().filter(|line| !line.starts_with('#')).count();
+    let series = |scrape: &str| -> BTreeSet<String> {
+        let samples = scrape.lines().filter(|line| !line.starts_with('#'));
+        let names = samples.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+        names.collect()
+    };
     let refuse = |number: usize| {
-        let (gateway, token) = (&world.gateway, &token);
+        let (gateway, idp, token) = (&world.gateway, &world.idp, &token);
         async move {
             let name = format!("cardinality-{number}");
             let uri = format!("https://{name}.example.com/");
@@ -397,6 +402,15 @@ async fn f29_metrics_hold_no_value_of_a_request() {
                 .await;
             gateway.exchange(&[("subject_token", &name), typed]).await;
             gateway.post(Some(&id), &[("grant_type", &name)]).await;
+            // What it says of itself in a token that is signed as it should be.
+            for odd in [
+                json!({ "iss": uri }),
+                json!({ "sub": name, "jti": name, "scope": name, "client_id": name }),
+                json!({ "act": { "sub": name, "iss": uri } }),
+                json!({ "aud": name }),
+            ] {
+                gateway.trade(&idp.token(&claims(odd))).await;
+            }
             gateway
                 .post(
                     Some(&id),
@@ -413,9 +427,10 @@ async fn f29_metrics_hold_no_value_of_a_request() {
     }
     let after = world.gateway.admin("/metrics").await.body;
     assert_eq!(series(&before), series(&after));
+    assert!(series(&after).len() > 100, "{after}");
     assert!(!after.contains("cardinality"), "{after}");
-    let issued = "cambist_exchanges_total{outcome=\"issued\",processor=\"mint\",reason=\"\"} 1";
+    let issued = "cambist_exchanges_total{outcome=\"issued\",processor=\"mint\",realm=\"default\",reason=\"\"} 6";
     assert!(after.contains(issued), "{after}");
-    let failed = "cambist_exchanges_total{outcome=\"refused\",processor=\"\",reason=\"client_auth_failed\"} 5";
+    let failed = "cambist_exchanges_total{outcome=\"refused\",processor=\"\",realm=\"default\",reason=\"client_auth_failed\"} 5";
     assert!(after.contains(failed), "{after}");
 }

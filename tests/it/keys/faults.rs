@@ -258,9 +258,9 @@ async fn a_bad_key_in_the_set_is_left_out() {
     world.good("beside a bad one").await;
     let metrics = world.gateway.admin("/metrics").await.body;
     for line in [
-        "cambist_jwks_keys{issuer=\"idp\",state=\"usable\"} 1\n",
-        "cambist_jwks_keys{issuer=\"idp\",state=\"skipped\"} 1\n",
-        "cambist_jwks_age_seconds{issuer=\"idp\"} 0\n",
+        "cambist_jwks_keys{issuer=\"idp\",realm=\"default\",state=\"usable\"} 1\n",
+        "cambist_jwks_keys{issuer=\"idp\",realm=\"default\",state=\"skipped\"} 1\n",
+        "cambist_jwks_age_seconds{issuer=\"idp\",realm=\"default\"} 0\n",
     ] {
         assert!(metrics.contains(line), "{line} {metrics}");
     }

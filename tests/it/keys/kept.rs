@@ -64,7 +64,7 @@ async fn an_unchanged_set_is_asked_for_by_its_etag_and_counts_as_new() {
     }
     let metrics = world.gateway.admin("/metrics").await.body;
     assert!(
-        metrics.contains("cambist_jwks_age_seconds{issuer=\"idp\"} 0\n"),
+        metrics.contains("cambist_jwks_age_seconds{issuer=\"idp\",realm=\"default\"} 0\n"),
         "{metrics}"
     );
 }
@@ -185,7 +185,7 @@ async fn a_reload_keeps_the_keys_of_what_has_not_changed() {
             .admin("/metrics")
             .await
             .body
-            .contains("cambist_jwks_keys{issuer=\"idp\"")
+            .contains("cambist_jwks_keys{issuer=\"idp\",realm=\"default\"")
         {
             return;
         }
@@ -262,7 +262,9 @@ async fn a9_a_disabled_issuer_is_refused_and_not_asked() {
     world.good("enabled while nobody answers").await;
     for _ in 0..super::PATIENCE {
         let metrics = world.gateway.admin("/metrics").await.body;
-        if metrics.contains("cambist_jwks_keys{issuer=\"idp\",state=\"usable\"} 1\n") {
+        if metrics
+            .contains("cambist_jwks_keys{issuer=\"idp\",realm=\"default\",state=\"usable\"} 1\n")
+        {
             return;
         }
         tokio::time::sleep(super::PAUSE).await;

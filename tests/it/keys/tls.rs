@@ -107,7 +107,9 @@ async fn a_certificate_for_another_name_is_refused() {
     let gateway = crate::support::Gateway::start(&yaml, &rules, &[("corp.pem", ROOT)]).await;
     for _ in 0..super::PATIENCE {
         let metrics = gateway.admin("/metrics").await.body;
-        if metrics.contains("cambist_jwks_fetches_total{issuer=\"idp\",result=\"tls\"}") {
+        if metrics
+            .contains("cambist_jwks_fetches_total{issuer=\"idp\",realm=\"default\",result=\"tls\"}")
+        {
             return;
         }
         tokio::time::sleep(super::PAUSE).await;
