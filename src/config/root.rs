@@ -303,6 +303,15 @@ impl Several {
                 continue;
             };
             let path = common.dir.join(&*text);
+            if !path.is_dir() {
+                let message = format!("`{text}` is not a directory");
+                let problem = Diagnostic::error("E1007", message).at(&node.span);
+                let problem =
+                    problem.help("give the directory that holds the realm's cambist.yaml");
+                // Nothing of it can be read, but what runs of it may go on, and it is watched for.
+                self.missing(name, &key, &text, problem, common);
+                continue;
+            }
             let real = std::fs::canonicalize(&path).unwrap_or(path);
             if let Some(first) = dirs.insert(real, node.span.clone()) {
                 let problem = Diagnostic::error("E1020", "two realms have the same directory");
@@ -341,6 +350,22 @@ impl Several {
             }
             Err(problems) => self.reject(&name, problems, common),
         }
+    }
+
+    fn missing(
+        &mut self,
+        name: RealmName,
+        key: &Key,
+        dir: &str,
+        problem: Diagnostic,
+        common: &Common<'_>,
+    ) {
+        let mut sources = Sources::below(common.dir, dir);
+        sources.text(ROOT, None, &mut Diagnostics::default());
+        self.hashes.insert(name.clone(), sources.hash());
+        self.files.extend(sources.files());
+        self.keys.insert(name.clone(), key.span.clone());
+        self.reject(&name, problem.into(), common);
     }
 
     /// What runs under this name keeps running, if anything does.

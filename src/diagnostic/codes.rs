@@ -113,6 +113,10 @@ pub static CODES: &[Code] = &[
     page!("E1017", "not a file for the audit"),
     page!("E1018", "the directory of the audit is not there"),
     page!("E1019", "every request comes from the proxy"),
+    page!("E1020", "realms that cannot be told apart"),
+    page!("E1021", "in the wrong file"),
+    page!("E1022", "a certificate that cannot serve"),
+    page!("E1023", "an expired certificate"),
     page!("E1030", "a client that anybody can be"),
     page!("E1031", "tokens of every tenant"),
 ];

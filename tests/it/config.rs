@@ -1,5 +1,6 @@
 //! Directories → findings. A case is one file in `tests/data/config`: files under `-- NAME` lines, a
-//! line of dashes, and what a load says. `{sample}` in a case stands for the shipped file of that name.
+//! line of dashes, and what a load says. `{sample}` in a case stands for the shipped file of that name,
+//! `{data/tls/one.crt}` for that file of the tests' data.
 //! `UPDATE_GOLDEN=1 cargo test` rewrites what is behind the dashes.
 
 use std::fs;
@@ -17,9 +18,14 @@ fn load(dir: &Path) -> String {
     let services = Services::new(Clock::system()).unwrap();
     let said = match whole(dir, &services) {
         Ok(snapshot) => {
-            let (rules, denies) = snapshot.first().policies.counts();
+            let (rules, denies) = snapshot.counts();
             let warnings = snapshot.warnings.render(&snapshot.sources, Style::Plain);
-            format!("{warnings}ok: rules {rules}, denies {denies}\n")
+            let realms: Vec<&str> = snapshot.realms.keys().map(|name| name.as_str()).collect();
+            let realms = match realms.as_slice() {
+                ["default"] => String::new(),
+                names => format!(", realms {}", names.join(" ")),
+            };
+            format!("{warnings}ok: rules {rules}, denies {denies}{realms}\n")
         }
         Err(error) => error.diagnostics.render(&error.sources, Style::Plain),
     };
@@ -48,6 +54,14 @@ fn write_files(dir: &Path, input: &str) {
         }
     };
     for line in input.lines() {
+        if let Some(name) = line
+            .strip_prefix("{data/")
+            .and_then(|rest| rest.strip_suffix('}'))
+        {
+            let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+            text.push_str(&fs::read_to_string(data.join(name)).unwrap());
+            continue;
+        }
         if let Some(next) = line.strip_prefix("-- ") {
             flush(name, &text);
             (name, text) = (Some(next), String::new());

@@ -127,13 +127,13 @@ async fn every_outcome_tells_the_truth_everywhere() {
 
     fs::write(
         dir.path().join("cambist.yaml"),
-        yaml.replace("server: { listen", "server: { max_connections: 7, listen"),
+        yaml.replace("admin:  { listen", "admin:  { socket: admin.sock, listen"),
     )
     .unwrap();
     fs::write(dir.path().join("main.policy"), POLICY).unwrap();
     match reload(gateway, dir.path()) {
         ReloadOutcome::NeedsRestart(restart) => {
-            assert_eq!(restart.fields, ["server.max_connections"])
+            assert_eq!(restart.fields, ["admin.socket"])
         }
         other => panic!("{other:?}"),
     }

@@ -254,13 +254,19 @@ async fn status_says_what_each_key_is_there_for() {
     world.at(10);
     world.list("{ file: b.pem }, { file: c.pem }", "");
     let states = |status: Value| {
-        let keys = status["realm"]["keys"].as_array().unwrap().clone();
+        let keys = status["realms"]["default"]["keys"]
+            .as_array()
+            .unwrap()
+            .clone();
         keys.iter()
             .map(|key| key["state"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
     let status = world.gateway.admin("/status").await.json();
-    assert_eq!(status["realm"]["keys"][0]["from"], "2026-09-21T14:15:30Z");
+    assert_eq!(
+        status["realms"]["default"]["keys"][0]["from"],
+        "2026-09-21T14:15:30Z"
+    );
     assert_eq!(states(status), ["signs_later", "published", "signs"]);
     world.at(10 + NOTICE);
     let status = world.gateway.admin("/status").await.json();
@@ -280,7 +286,7 @@ async fn a_start_within_the_notice_signs_with_a_key_that_is_known() {
     assert_eq!(world.published().await, [b.clone(), a.clone()]);
     assert_eq!(world.kid().await, a);
     let status = world.gateway.admin("/status").await.json();
-    let keys = &status["realm"]["keys"];
+    let keys = &status["realms"]["default"]["keys"];
     assert_eq!(
         (&keys[0]["state"], &keys[1]["state"]),
         (&json!("signs_later"), &json!("signs")),

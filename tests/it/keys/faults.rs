@@ -166,7 +166,7 @@ async fn f30_without_any_keys_it_starts_and_is_not_ready_and_lets_nobody_in() {
         .await;
     assert_eq!(answer.header("retry-after"), Some("2"));
     let status = world.gateway.admin("/status").await.json();
-    let issuers = status["realm"]["issuers"].as_array().unwrap();
+    let issuers = status["realms"]["default"]["issuers"].as_array().unwrap();
     let idp = issuers
         .iter()
         .find(|issuer| issuer["alias"] == "idp")

@@ -146,7 +146,9 @@ impl Gateway {
 
     /// Asks the admin listener for a document.
     pub async fn admin(&self, path: &str) -> Answer {
-        call(self.running.admin, get(path).as_bytes()).await
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        call(self.running.admin, request.as_bytes()).await
     }
 
     /// Posts a form to `/token` with these credentials.
@@ -178,8 +180,15 @@ impl Gateway {
         .await
     }
 
-    /// Every record so far.
+    /// Every record of an exchange so far.
     pub fn records(&self) -> Vec<Value> {
+        let mut records = self.all_records();
+        records.retain(|record| record["event"] == "exchange");
+        records
+    }
+
+    /// Every record so far, also those of the configuration's changes.
+    pub fn all_records(&self) -> Vec<Value> {
         let bytes = self.records.lock().unwrap();
         let text = std::str::from_utf8(&bytes).unwrap();
         text.lines()

@@ -13,8 +13,7 @@ use crate::support::{
 };
 
 /// Gives up what was started, one second after.
-const IMPATIENT: &str =
-    "server: { listen: 127.0.0.1:0, header_timeout: 1s, body_timeout: 1s, request_timeout: 2s }";
+const IMPATIENT: &str = "server: { listen: 127.0.0.1:0, header_timeout: 1s, body_timeout: 1s, request_timeout: 2s, idle_timeout: 1s }";
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_408_and_recorded() {
