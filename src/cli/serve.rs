@@ -22,7 +22,8 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(verb: &Serve) -> Exit {
-    start_logs(verb.log_format);
+    // To the end: what is left of the traces is sent then.
+    let _tracer = start_logs(verb.log_format);
     Ok(runtime()?.block_on(serve(verb)))
 }
 
@@ -46,7 +47,13 @@ async fn serve(verb: &Serve) -> u8 {
         }
     };
     let snapshot = running.gateway.live.load();
-    complain_about(&snapshot.warnings, &snapshot.sources);
+    if verb.log_format.is_json() {
+        for warning in snapshot.warnings.sorted() {
+            tracing::warn!("{}", warning.one_line(&snapshot.sources));
+        }
+    } else {
+        complain_about(&snapshot.warnings, &snapshot.sources);
+    }
     tracing::info!(
         token_endpoint = %format!("http://{}{}", running.address, snapshot.realm.token_path),
         admin = %format!("http://{}", running.admin),
