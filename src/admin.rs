@@ -103,6 +103,7 @@ fn metrics(gateway: &Gateway) -> String {
         .iter()
         .map(|key| realm.keys.state(key, now).name());
     metrics.signing_keys(&realm.name, states);
+    metrics.clock(now.0);
     metrics.scrape()
 }
 

@@ -1,5 +1,6 @@
 //! What is seen of a running process: its log, its metrics, its traces; and that no secret is among it.
 
+mod alerts;
 mod logs;
 mod scrape;
 #[cfg(feature = "otel")]

@@ -26,6 +26,13 @@ async fn the_scrape_is_what_promtool_wants() {
             "{line}"
         );
     }
+    // What only time changes is as it is now.
+    for line in [
+        "cambist_signing_keys{realm=\"default\",state=\"signs\"} 1\n",
+        "\ncambist_clock_timestamp_seconds 1",
+    ] {
+        assert!(scrape.contains(line), "{line} is not in {scrape}");
+    }
     // `.ci/run` has it; what is above holds without.
     if let Some((content, says)) = promtool(&["check", "metrics"], &scrape) {
         assert!(content && says.is_empty(), "{says}");
