@@ -217,6 +217,7 @@ fn metrics(gateway: &Gateway) -> String {
         let keys = realm.keys.iter();
         metrics.signing_keys(name, keys.map(|key| realm.keys.state(key, now).name()));
     }
+    metrics.clock(now.0);
     metrics.scrape()
 }
 

@@ -49,6 +49,9 @@ pub struct Record {
     pub realm: String,
     /// The request's id, as the client was told.
     pub request_id: String,
+    /// The id of the trace that it belongs to (W3C Trace Context).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// `issued`, `refused` (the client's or the policy's doing) or `failed` (ours).
     pub outcome: &'static str,
     /// The OAuth error code.
@@ -196,6 +199,7 @@ impl Record {
             event: "exchange",
             realm: realm.name.to_string(),
             request_id: trail.request_id.to_string(),
+            trace_id: trail.trace_id.clone(),
             outcome: "issued",
             error: None,
             reason: None,

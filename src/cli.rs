@@ -9,6 +9,7 @@ mod reference;
 mod replace;
 mod serve;
 mod test;
+mod tracer;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -70,6 +71,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl LogFormat {
+    /// Whether lines are JSON here and now.
+    fn is_json(self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Text => false,
+            Self::Auto => !std::io::stderr().is_terminal(),
+        }
+    }
 }
 
 /// Good.
@@ -172,26 +184,35 @@ fn runtime() -> Result<tokio::runtime::Runtime, u8> {
         .map_err(|error| could_not(format!("cannot start: {error}")))
 }
 
-/// Logs go to standard error; `CAMBIST_LOG` filters them (`info`, `cambist=debug`).
-fn start_logs(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CAMBIST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+/// Logs go to standard error; `CAMBIST_LOG` filters them (`info`, `cambist=debug`). In JSON, `timestamp`,
+/// `level`, `message` and what else there is stand side by side.
+///
+/// Keep what this returns to the end: with the feature `otel` it is the tracer, where there is one.
+fn start_logs(format: LogFormat) -> tracer::Tracer {
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    use tracing_subscriber::{EnvFilter, Layer as _, filter};
+
+    let tracer = tracer::Tracer::start();
+    let words = EnvFilter::try_from_env("CAMBIST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);
-    let json = match format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !terminal,
-    };
-    let colour = style(terminal) == Style::Coloured;
-    let _ = if json {
-        builder.json().try_init()
+    let layer = if format.is_json() {
+        let layer = layer.json().flatten_event(true);
+        layer.with_current_span(false).with_span_list(false).boxed()
     } else {
-        builder.with_ansi(colour).try_init()
+        let colour = style(terminal) == Style::Coloured;
+        layer.with_ansi(colour).boxed()
     };
+    // Spans that are for a tracer are for it alone.
+    let ours = filter::filter_fn(|metadata| metadata.target() != crate::trace::TARGET);
+    let layer = layer.with_filter(ours).with_filter(words);
+    let registry = tracing_subscriber::registry().with(layer);
+    let _ = registry.with(tracer.layer()).try_init();
+    tracer.complain();
+    tracer
 }
 
 /// The directory argument that several verbs share.

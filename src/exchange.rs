@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
+
 use crate::client::ClientError;
 use crate::context::{ClientFacts, ExchangeContext, Party};
 use crate::jose::sha256_base64url;
@@ -17,6 +19,7 @@ use crate::policy::{Denial, Permit};
 use crate::provider::{Processor, ProviderError};
 use crate::snapshot::Realm;
 use crate::token::{Role, TokenError};
+use crate::trace::phase;
 
 /// A grant type of the token endpoint.
 #[derive(Debug)]
@@ -81,7 +84,8 @@ pub async fn exchange(
 ) -> Result<ExchangeResponse, ExchangeError> {
     let grant = grant(incoming)?;
     let request = ExchangeRequest::try_from(incoming)?; // RFC 8693 §2.1
-    let client = realm.clients.authenticate(incoming, now).await;
+    let client = realm.clients.authenticate(incoming, now);
+    let client = client.instrument(phase!("client")).await;
     let client = client.inspect_err(|_| {
         trail.claimed_client = realm.clients.claimed(incoming).cloned();
     })?; // RFC 6749 §2.3
@@ -97,6 +101,7 @@ pub async fn exchange(
             &client.names,
             now,
         )
+        .instrument(phase!("subject"))
         .await
         .map_err(ExchangeError::Subject)?; // RFC 7519, RFC 7662
     let subject = trail.subject(subject);
@@ -106,6 +111,7 @@ pub async fn exchange(
             let verified = realm
                 .issuers
                 .verify(token, token_type, Role::Actor, &client.names, now)
+                .instrument(phase!("actor"))
                 .await
                 .map_err(ExchangeError::Actor)?; // RFC 8693 §2.1: validated like the subject's
             Some(trail.actor(verified))
@@ -124,12 +130,14 @@ pub async fn exchange(
     );
     trail.context(realm, &context);
     let began = Instant::now();
-    let decision = realm.policies.decide(&context);
+    let decision = phase!("decide").in_scope(|| realm.policies.decide(&context));
     trail.decision = Some(began.elapsed());
     let (processor, permit) = decision.permitted()?;
     trail.permit(processor, &permit);
-    let issued = processor.provider.exchange(&permit).await?;
-    let issued = trail.issued(permit.confine(issued)?); // facts of the token ⊆ allowance
+    let issued = processor.provider.exchange(&permit);
+    let issued = issued.instrument(phase!("process")).await?;
+    let issued = phase!("confine").in_scope(|| permit.confine(issued));
+    let issued = trail.issued(issued?); // facts of the token ⊆ allowance
     let expires_in = permit.allowance().expires_at.since(now);
     Ok(ExchangeResponse::new(
         &issued,
@@ -225,6 +233,8 @@ impl ExchangeError {
 pub struct Trail {
     /// The request's id.
     pub request_id: RequestId,
+    /// The id of the trace that it belongs to, where there is one.
+    pub trace_id: Option<String>,
     /// What was asked for.
     pub asked: Option<Asked>,
     /// The registered client that the request claimed to come from, where it did not prove it.
@@ -294,6 +304,7 @@ impl Trail {
     pub fn new(request_id: RequestId) -> Self {
         Self {
             request_id,
+            trace_id: None,
             asked: None,
             claimed_client: None,
             client: None,

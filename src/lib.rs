@@ -19,7 +19,7 @@
 //! 4  exchange   config                                     the two straight lines
 //! 3  snapshot                                              what the two lines share
 //! 2  store   services   keys   token   client   provider  the open sets
-//! 1  clock   swap   metrics   net   tls   system   section   jose   policy  one pure engine and small tools
+//! 1  clock   swap   metrics   trace   net   tls   system   section   jose   policy  one pure engine and small tools
 //! 0  oauth   proof   diagnostic   context                  the vocabulary
 //! ```
 //!
@@ -28,8 +28,9 @@
 //! **Invariant:** each of these is an absence that one can grep for; the same test does.
 //! - `policy` knows no provider, no network, no clock and no YAML. Time reaches it as `context.now`.
 //! - Only `section` knows `serde_yaml`, only `swap` knows `arc_swap`, only `reload` knows `notify`, only
-//!   `metrics` knows `prometheus`, only `policy::syntax` knows `pest`, only `jose` knows `jsonwebtoken`,
-//!   only `system` knows `sd_notify`, only `net` and `tls` know `rustls`; only `server`, `admin`, `demo` and `net` know `hyper`.
+//!   `metrics` knows `prometheus`, only `trace` knows `opentelemetry`, only `policy::syntax` knows `pest`,
+//!   only `jose` knows `jsonwebtoken`, only `system` knows `sd_notify`, only `net` and `tls` know `rustls`;
+//!   only `server`, `admin`, `demo` and `net` know `hyper`.
 //! - `Verified::assertion` is called in a handful of files: `rg '::assertion\('` is the security
 //!   review's table of contents.
 //! - A policy cannot name a raw token: `RawToken` has no entry in `ATTRIBUTES`.
@@ -51,6 +52,7 @@
 //! | RFC 8693 §4 | [`oauth::claims`], `context::delegation`, [`policy::decide`] |
 //! | RFC 8707 §2, RFC 3986 | [`oauth::target`], [`oauth::uri`] |
 //! | RFC 9068 §2 | `provider::mint` |
+//! | W3C Trace Context §3.2 | [`trace`] |
 
 // ── 0  the vocabulary: no I/O, no clock, no YAML, no hyper
 pub mod oauth;
@@ -67,6 +69,8 @@ pub mod clock;
 pub mod swap;
 
 pub mod metrics;
+
+pub mod trace;
 
 pub mod net;
 

@@ -398,6 +398,12 @@ impl Metrics {
         }
     }
 
+    /// The time by which tokens are judged (seconds since 1970). Call it before each scrape.
+    pub fn clock(&self, now: i64) {
+        let family = &self.families().clock;
+        family.with_label_values(NO_LABELS).set(instant(now));
+    }
+
     /// Whether the process finishes what is in flight and takes nothing new.
     pub fn draining(&self, is: bool) {
         let family = &self.families().draining;
@@ -574,6 +580,7 @@ mod tests {
         metrics.certificates([("tls.pem", 4)]);
         metrics.replay_entries(7);
         metrics.admin_request("/metrics", 200);
+        metrics.clock(1);
         drop(metrics.connection_open("token"));
     }
 

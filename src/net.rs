@@ -29,12 +29,14 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tracing::{Instrument as _, Span};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::metrics::Upstream;
 use crate::oauth::secret::Secret;
 use crate::oauth::uri::{Uri, UriError};
+use crate::trace;
 use guard::{Guard, Refused};
 
 /// Shorter than the idle time of common servers and balancers, so that they rarely close first.
@@ -163,11 +165,9 @@ impl Net {
         accept: &str,
         limits: &Limits,
     ) -> Result<Answer, NetError> {
-        let asked = Asked::now(upstream);
-        asked.end(
-            self.post(endpoint, authorization, body, accept, limits)
-                .await,
-        )
+        let asked = Asked::now(upstream, "POST");
+        let work = self.post(endpoint, authorization, body, accept, limits);
+        asked.end(work).await
     }
 
     async fn post(
@@ -211,8 +211,9 @@ impl Net {
         edition: Edition<'_>,
         limits: &Limits,
     ) -> Result<Answer, NetError> {
-        let asked = Asked::now(upstream);
-        asked.end(self.document(endpoint, accept, edition, limits).await)
+        let asked = Asked::now(upstream, "GET");
+        let work = self.document(endpoint, accept, edition, limits);
+        asked.end(work).await
     }
 
     async fn document(
@@ -246,6 +247,33 @@ impl Net {
         .await
     }
 
+    /// Posts bytes with these headers, for the process itself: nobody's realm is asked, so nothing is counted
+    /// or traced.
+    ///
+    /// # Errors
+    /// Fails where there is no complete answer within the limits.
+    pub async fn post_bytes(
+        &self,
+        endpoint: &Endpoint,
+        headers: &[(String, Vec<u8>)],
+        body: Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Answer, NetError> {
+        self.admit(endpoint)?;
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = endpoint.0.clone();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().map_err(|_| NetError::Unsendable)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| NetError::Unsendable)?;
+            request.headers_mut().insert(name, value);
+        }
+        within(limits, async {
+            answer(self.send(request).await?, limits.max_body).await
+        })
+        .await
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, NetError> {
         self.client
             .request(request)
@@ -254,23 +282,31 @@ impl Net {
     }
 }
 
-/// A request to somebody, which is measured however it ends.
+/// A request to somebody, which is measured and traced however it ends.
 struct Asked<'a> {
     upstream: &'a Upstream,
+    span: Span,
     began: Instant,
     result: &'static str,
 }
 
 impl<'a> Asked<'a> {
-    fn now(upstream: &'a Upstream) -> Self {
+    fn now(upstream: &'a Upstream, method: &'static str) -> Self {
         Self {
             upstream,
+            span: trace::client(upstream, method),
             began: Instant::now(),
             result: "abandoned", // by whoever has dropped it since
         }
     }
 
-    fn end(mut self, result: Result<Answer, NetError>) -> Result<Answer, NetError> {
+    async fn end(
+        mut self,
+        work: impl Future<Output = Result<Answer, NetError>>,
+    ) -> Result<Answer, NetError> {
+        let result = work.instrument(self.span.clone()).await;
+        let said = result.as_ref().map(|answer| answer.status);
+        trace::asked(&self.span, said.map_err(NetError::reason));
         self.result = match &result {
             Ok(answer) if answer.status < 400 => "ok",
             Ok(answer) if answer.status < 500 => "status_4xx",
@@ -537,9 +573,12 @@ fn request(
     *request.uri_mut() = to.0.clone();
     let accept = HeaderValue::from_str(accept).map_err(|_| NetError::Unsendable)?;
     request.headers_mut().insert(ACCEPT, accept);
-    request
-        .headers_mut()
-        .insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let headers = request.headers_mut();
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    if let Some(parent) = trace::outgoing() {
+        let value = HeaderValue::from_str(&parent.to_string()).map_err(|_| NetError::Unsendable)?;
+        headers.insert(HeaderName::from_static(trace::HEADER), value);
+    }
     Ok(request)
 }
 

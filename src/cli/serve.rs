@@ -37,7 +37,8 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(verb: &Serve) -> Exit {
-    start_logs(verb.log_format);
+    // To the end: what is left of the traces is sent then.
+    let _tracer = start_logs(verb.log_format);
     // Before any thread: it changes the environment.
     let inherited = inherited().map_err(could_not)?;
     Ok(runtime()?.block_on(serve(verb, inherited)))
@@ -71,10 +72,15 @@ async fn serve(verb: &Serve, inherited: Inherited) -> u8 {
         }
     };
     let snapshot = running.gateway.live.load();
-    complain_about(&snapshot.warnings, &snapshot.sources);
+    if verb.log_format.is_json() {
+        for warning in snapshot.warnings.sorted() {
+            tracing::warn!("{}", warning.one_line(&snapshot.sources));
+        }
+    } else {
+        complain_about(&snapshot.warnings, &snapshot.sources);
+    }
     if let Some(rejected) = &running.rejected {
-        complain_about_load(&rejected.error);
-        say_rejected(rejected, "not served");
+        log_rejected(rejected, "not served");
     }
     log_start(&running, &snapshot);
     let drain_delay = snapshot.settings.drain_delay;
@@ -194,6 +200,9 @@ impl Signals {
     }
 }
 
+/// What becomes of a realm that is rejected while it runs.
+const KEPT: &str = "rejected; what ran keeps running";
+
 fn log_reload(outcome: &ReloadOutcome) {
     match outcome {
         ReloadOutcome::Applied(snapshot, rejected) => {
@@ -203,11 +212,11 @@ fn log_reload(outcome: &ReloadOutcome) {
                 tracing::warn!("{}", warning.one_line(&snapshot.sources));
             }
             if let Some(rejected) = rejected {
-                log_rejected(rejected);
+                log_rejected(rejected, KEPT);
             }
         }
         ReloadOutcome::Unchanged => tracing::info!("what is on disk is what runs"),
-        ReloadOutcome::Rejected(rejected) => log_rejected(rejected),
+        ReloadOutcome::Rejected(rejected) => log_rejected(rejected, KEPT),
         ReloadOutcome::NeedsRestart(restart) => {
             tracing::warn!(
                 "the new configuration needs a restart ({}); the old one keeps serving",
@@ -217,15 +226,11 @@ fn log_reload(outcome: &ReloadOutcome) {
     }
 }
 
-fn log_rejected(rejected: &Rejected) {
+fn log_rejected(rejected: &Rejected, what: &str) {
     let error = &rejected.error;
     for finding in error.diagnostics.sorted() {
         tracing::error!("{}", finding.one_line(&error.sources));
     }
-    say_rejected(rejected, "rejected; what ran keeps running");
-}
-
-fn say_rejected(rejected: &Rejected, what: &str) {
     let names: Vec<String> = rejected.realms.iter().map(ToString::to_string).collect();
     tracing::error!(
         realms = names.join(", "),

@@ -16,6 +16,7 @@ use crate::net::{Limits, Net, NetError};
 use crate::oauth::id::RealmName;
 use crate::services::Services;
 use crate::swap::Swap;
+use crate::trace;
 
 /// The largest document: a thousand RSA keys would fit.
 const MAX_BODY: usize = 512 * 1024;
@@ -263,7 +264,7 @@ impl Remote {
             answers: anew.then_some(state.begun),
             end,
         };
-        tokio::spawn(async move {
+        let work = async move {
             let mut landing = landing;
             let remote = &landing.remote;
             let held = remote.held.load();
@@ -284,7 +285,8 @@ impl Remote {
             );
             let fetched = fetched.await;
             landing.result = Some(fetched);
-        });
+        };
+        tokio::spawn(trace::detached(&self.upstream, work));
         flight
     }
 

@@ -125,6 +125,8 @@ families! {
         "Used identifiers that are remembered until they end; `replay.capacity` is the most.";
     admin_requests: Counter(NONE) "cambist_admin_requests_total" ["route", "status"]
         "Requests to the admin listener, by route and status.";
+    clock: Gauge(NONE) "cambist_clock_timestamp_seconds" []
+        "The time by which tokens are judged, at the scrape. Off the time of others, good tokens are refused.";
     draining: Gauge(NONE) "cambist_draining" []
         "1 while the process finishes what is in flight and takes nothing new.";
     build: Gauge(NONE) "cambist_build_info" ["version"]

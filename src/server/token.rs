@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use tracing::Instrument as _;
 
 use super::Gateway;
 use super::front::Peer;
@@ -20,12 +21,13 @@ use crate::jose::random;
 use crate::metrics::{Answered, Metrics};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::form::TokenForm;
-use crate::oauth::id::{RealmName, RequestId};
+use crate::oauth::id::{RealmName, RequestId, RuleId};
 use crate::oauth::request::{Place, RequestError, TokenRequest, UNSUPPORTED};
 use crate::oauth::response::ExchangeResponse;
 use crate::oauth::secret::Secret;
 use crate::policy::decide::Reason;
 use crate::snapshot::{Realm, Settings, Snapshot};
+use crate::trace::{self, TraceParent, phase};
 
 /// Whoever has no address is on this machine.
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -65,16 +67,41 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     peer: Peer,
 ) -> Response {
+    let id = request_id();
+    let headers = request.headers().get_all(trace::HEADER).iter();
+    let parent = TraceParent::of(headers.map(HeaderValue::as_bytes));
+    let span = trace::server(
+        &realm.name,
+        method(request.method()),
+        &realm.token_path,
+        &id,
+    );
+    trace::adopt(&span, parent);
+    let mut trail = Trail::new(id);
+    trail.trace_id = trace::place(&span, parent).map(|place| place.trace_id());
+    let work = traced(gateway, snapshot, realm, request, peer, trail);
+    trace::within(parent, span, work).await
+}
+
+async fn traced(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    realm: &Realm,
+    request: Request<Incoming>,
+    peer: Peer,
+    mut trail: Trail,
+) -> Response {
     let started = Instant::now();
     let metrics = &gateway.services.metrics;
-    let id = request_id();
-    let mut trail = Trail::new(id.clone());
+    let (id, trace_id) = (trail.request_id.clone(), trail.trace_id.clone());
+    let trace_id = trace_id.as_deref();
     let settings = &snapshot.settings;
     let deadline = settings.request_timeout;
     // Held until the record is written. Not before the body is here: who sends slowly takes nobody's place.
     let mut place = None;
     let line = async {
-        let incoming = read(request, peer, settings).await?;
+        let incoming = read(request, peer, settings);
+        let incoming = incoming.instrument(phase!("request")).await?;
         let Some(free) = gateway.load.exchanges.enter(settings.max_in_flight) else {
             // As much is worked on as may be.
             return Ok(None);
@@ -128,15 +155,18 @@ pub(super) async fn answer(
         }
     };
     let record = record(gateway, realm, &trail, &result, started.elapsed());
-    tracing::debug!(?peer, request_id = %id, outcome = outcome_name, reason, "exchange");
+    tracing::debug!(
+        request_id = %id, realm = %realm.name, trace_id, ?peer, outcome = outcome_name, reason, "exchange"
+    );
     // INVARIANT: no answer of this endpoint leaves before its record is written.
     let began = Instant::now();
-    let recorded = gateway.audit.record(record).await;
+    let recorded = gateway.audit.record(record);
+    let recorded = recorded.instrument(phase!("audit")).await;
     metrics.audit_took(began.elapsed().as_secs_f64());
     let (response, outcome_name, reason) = match recorded {
         Ok(()) => (response, outcome_name, reason),
         Err(error) => {
-            tracing::error!(request_id = %id, %error, "no audit record, so no answer");
+            tracing::error!(request_id = %id, realm = %realm.name, trace_id, %error, "no audit record, so no answer");
             metrics.audit_failure(error.reason());
             let error = OAuthError::new(
                 ErrorCode::TemporarilyUnavailable,
@@ -154,6 +184,16 @@ pub(super) async fn answer(
         .permitted
         .as_ref()
         .map_or("", |permitted| permitted.processor.as_str());
+    trace::answered(
+        &tracing::Span::current(),
+        &trace::Answered {
+            status: response.status().as_u16(),
+            outcome: outcome_name,
+            reason,
+            rule: rule(&trail, &result),
+            processor,
+        },
+    );
     metrics.exchange(&Answered {
         realm: &realm.name,
         outcome: outcome_name,
@@ -162,6 +202,29 @@ pub(super) async fn answer(
         seconds: started.elapsed().as_secs_f64(),
     });
     response
+}
+
+/// The rule that permitted or refused, if any did.
+fn rule<'a>(trail: &'a Trail, result: &'a Result<ExchangeResponse, Failure>) -> Option<&'a RuleId> {
+    match result {
+        Err(Failure::Exchange(ExchangeError::Denied(denial))) => {
+            denial.rule.as_ref().map(|(rule, _)| rule)
+        }
+        _ => trail.permitted.as_ref().map(|permitted| &permitted.rule),
+    }
+}
+
+/// The method of a request, from a closed set.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "POST",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER", // as the conventions for HTTP spans say it
+    }
 }
 
 /// Counts what was decided, and by which rules.

@@ -60,6 +60,10 @@ mod keys;
 #[cfg(test)]
 mod exchange;
 
+// Logs, metrics and traces of the real binary; rules and dashboards over them.
+#[cfg(test)]
+mod seeing;
+
 // What went wrong elsewhere, tried here; and that nothing on the list is without a test.
 #[cfg(test)]
 mod security;
