@@ -189,7 +189,7 @@ where
 {
     let snapshot = gateway.live.load();
     let limits = (front.limits)(gateway, &snapshot.settings);
-    let Some(room) = room(gateway, front, &limits, peer) else {
+    let Some(room) = room(gateway, front, &limits, &snapshot.settings, peer) else {
         gateway.services.metrics.connection("turned_away");
         return;
     };
@@ -228,14 +228,23 @@ where
     });
 }
 
-fn room(gateway: &Gateway, front: Front, limits: &Limits, peer: Peer) -> Option<Room> {
+fn room(
+    gateway: &Gateway,
+    front: Front,
+    limits: &Limits,
+    settings: &Settings,
+    peer: Peer,
+) -> Option<Room> {
     let counter = match front.until {
         Phase::Stopped => &gateway.load.admin_connections,
         _ => &gateway.load.connections,
     };
     let place = counter.enter(limits.connections)?;
     let guest = match (limits.per_peer, peer) {
-        (Some(most), Peer::Remote(peer)) => Some(gateway.load.peers.enter(peer.ip(), most)?),
+        // Behind a proxy stand many.
+        (Some(most), Peer::Remote(peer)) if !settings.trusts(peer.ip()) => {
+            Some(gateway.load.peers.enter(peer.ip(), most)?)
+        }
         _ => None,
     };
     let open = gateway.services.metrics.connection_open(front.name);
