@@ -156,7 +156,7 @@ where
                     tracing::warn!(listener = front.name, %error, "cannot accept connections for now");
                 }
                 failing = true;
-                gateway.services.metrics.connection("failed");
+                gateway.services.metrics.connection(front.name, "failed");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -190,10 +190,13 @@ where
     let snapshot = gateway.live.load();
     let limits = (front.limits)(gateway, &snapshot.settings);
     let Some(room) = room(gateway, front, &limits, peer) else {
-        gateway.services.metrics.connection("turned_away");
+        gateway
+            .services
+            .metrics
+            .connection(front.name, "turned_away");
         return;
     };
-    gateway.services.metrics.connection("accepted");
+    gateway.services.metrics.connection(front.name, "accepted");
     let (gateway, handle) = (Arc::clone(gateway), handle.clone());
     tokio::spawn(async move {
         match (stream, &limits.tls) {

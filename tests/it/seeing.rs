@@ -138,6 +138,17 @@ impl Served {
         std::fs::read_to_string(self.dir.path().join("audit.jsonl")).unwrap()
     }
 
+    /// Those of them that are of exchanges.
+    fn exchanges_recorded(&self) -> Vec<Value> {
+        let records = self.records();
+        let records = records
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        records
+            .filter(|record: &Value| record["event"] == "exchange")
+            .collect()
+    }
+
     /// Asks it to stop, and gives its whole log when it has.
     fn stop(&mut self) -> String {
         let id = self.process.id().to_string();
