@@ -49,6 +49,7 @@ impl Served {
         let partner = Idp::new("https://partner.example.com", Algorithm::ES256);
         let dir = tempfile::tempdir().unwrap();
         let yaml = REALM.replace("OP", &op.address.to_string());
+        let yaml = yaml.replace("server: {", "server: { drain_delay: 0s,");
         for (name, text) in [
             ("cambist.yaml", yaml + "audit: { file: audit.jsonl }\n"),
             ("main.policy", RULES.to_owned()),
