@@ -61,8 +61,11 @@ impl Served {
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_cambist"));
         command.arg("serve").args(arguments).arg(dir.path());
-        for name in ["CAMBIST_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
-            command.env_remove(name);
+        let ours = |name: &str| name == "CAMBIST_LOG" || name.starts_with("OTEL_");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(ours) {
+                command.env_remove(name);
+            }
         }
         let mut process = command
             .envs(variables.iter().copied())
