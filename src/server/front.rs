@@ -2,6 +2,7 @@
 //! connection, and lets go of it.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -100,6 +101,16 @@ pub(crate) enum Peer {
         /// The user's number, where the system says it.
         uid: Option<u32>,
     },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(address) => address.fmt(f),
+            Self::Local { uid: Some(uid) } => write!(f, "uid {uid}"),
+            Self::Local { uid: None } => f.write_str("local"),
+        }
+    }
 }
 
 enum Stream {
@@ -214,7 +225,7 @@ where
                     Ok(Ok(stream)) => stream,
                     Ok(Err(error)) => {
                         gateway.services.metrics.tls_handshake("failed");
-                        tracing::debug!(?peer, %error, "no TLS handshake");
+                        tracing::debug!(%peer, %error, "no TLS handshake");
                         return;
                     }
                     Err(_) => {
@@ -318,7 +329,7 @@ async fn converse<I, S, A>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(?peer, %error, "connection ended early");
+        tracing::debug!(%peer, %error, "connection ended early");
     }
 }
 

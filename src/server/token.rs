@@ -167,7 +167,7 @@ async fn traced(
     };
     let record = record(gateway, realm, &trail, &result, started.elapsed());
     tracing::debug!(
-        request_id = %id, realm = %realm.name, trace_id, ?peer, outcome = outcome_name, reason, "exchange"
+        request_id = %id, realm = %realm.name, trace_id, %peer, outcome = outcome_name, reason, "exchange"
     );
     // INVARIANT: no answer of this endpoint leaves before its record is written.
     let began = Instant::now();
