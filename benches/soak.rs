@@ -88,7 +88,7 @@ fn address(server: &mut std::process::Child) -> SocketAddr {
         .unwrap();
     std::thread::spawn(move || lines.for_each(drop));
     let log: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let url = log["fields"]["token_endpoint"].as_str().unwrap();
+    let url = log["token_endpoint"].as_str().unwrap();
     url.trim_start_matches("http://")
         .split('/')
         .next()
