@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod fmt;
+mod help;
 mod make;
 mod reference;
 mod replace;
@@ -58,6 +59,10 @@ enum Verb {
     /// Make client secrets.
     #[command(subcommand)]
     Secret(make::Secrets),
+    /// Print the completions of a shell.
+    Completions(help::Completions),
+    /// Print the manual page, or write one for each verb.
+    Man(help::Manual),
     /// Print the version.
     Version,
 }
@@ -107,6 +112,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),
         Verb::Secret(verb) => make::secret(&verb),
+        Verb::Completions(verb) => help::completions(&verb),
+        Verb::Man(verb) => help::manual(&verb),
         Verb::Version => say(&format!("cambist {}\n", env!("CARGO_PKG_VERSION"))).map(|()| GOOD),
     };
     ExitCode::from(code)

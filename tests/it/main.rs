@@ -20,6 +20,10 @@ mod config;
 #[cfg(test)]
 mod findings;
 
+// What the program does besides serving, run as a user runs it.
+#[cfg(test)]
+mod verbs;
+
 // What follows a change on disk.
 #[cfg(test)]
 mod reload;

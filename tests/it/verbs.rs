@@ -1,0 +1,3 @@
+//! What the program does besides serving: the real binary, run as a user runs it.
+
+mod help;
