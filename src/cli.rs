@@ -10,17 +10,18 @@ mod reference;
 mod replace;
 mod serve;
 mod test;
+mod token;
 mod tracer;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::clock::Clock;
-use crate::config::LoadError;
+use crate::config::{self, LoadError, Loaded, Tests};
 use crate::diagnostic::{Diagnostics, SourceText, Style};
 use crate::services::Services;
 use crate::snapshot::{Realm, Snapshot};
@@ -59,6 +60,9 @@ enum Verb {
     /// Make client secrets.
     #[command(subcommand)]
     Secret(make::Secrets),
+    /// Look into tokens.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Print the completions of a shell.
     Completions(help::Completions),
     /// Print the manual page, or write one for each verb.
@@ -112,6 +116,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),
         Verb::Secret(verb) => make::secret(&verb),
+        Verb::Token(verb) => token::run(&verb),
         Verb::Completions(verb) => help::completions(&verb),
         Verb::Man(verb) => help::manual(&verb),
         Verb::Version => say(&format!("cambist {}\n", env!("CARGO_PKG_VERSION"))).map(|()| GOOD),
@@ -157,6 +162,15 @@ fn could_not(error: impl std::fmt::Display) -> u8 {
 /// The services of a verb, or the reason why there are none.
 fn services() -> Result<Services, u8> {
     Services::new(Clock::system()).map_err(could_not)
+}
+
+/// What a directory says, whether or not the tests of its policies pass; else why that cannot be had.
+fn loaded(dir: &Path, services: &Services) -> Result<Snapshot, u8> {
+    let loaded = config::load(dir, services, None, Tests::Keep);
+    loaded.and_then(Loaded::whole).map_err(|error| {
+        complain_about_load(&error);
+        could_not("the configuration has errors")
+    })
 }
 
 /// Shows findings on standard error.

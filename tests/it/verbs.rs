@@ -1,3 +1,4 @@
 //! What the program does besides serving: the real binary, run as a user runs it.
 
 mod help;
+mod token;
