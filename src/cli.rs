@@ -5,9 +5,11 @@ mod demo;
 mod explain;
 mod fmt;
 mod help;
+mod keys;
 mod make;
 mod reference;
 mod replace;
+mod rotate;
 mod serve;
 mod test;
 mod token;
@@ -54,7 +56,7 @@ enum Verb {
     Fmt(fmt::Fmt),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
     Demo(demo::Demo),
-    /// Make signing keys.
+    /// Make, list and rotate signing keys.
     #[command(subcommand)]
     Keys(make::Keys),
     /// Make client secrets.

@@ -11,9 +11,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
-use super::{
-    COULD_NOT, Exit, FINDINGS, GOOD, complain, could_not, loaded, say, services,
-};
+use super::{COULD_NOT, Exit, FINDINGS, GOOD, complain, could_not, loaded, say, services};
 use crate::config;
 use crate::jose::{
     Compact, Header, JwsError, KeySet, PublicKey, Shape, base64url, parse_object, shape,

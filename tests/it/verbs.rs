@@ -1,4 +1,5 @@
 //! What the program does besides serving: the real binary, run as a user runs it.
 
 mod help;
+mod keys;
 mod token;
