@@ -48,7 +48,7 @@ enum Verb {
     Check(check::Check),
     /// Run the tests that stand in the policies.
     Test(test::Test),
-    /// List the codes of findings, or explain one.
+    /// Look things up: attributes, providers, metrics, codes of findings, …
     Reference(reference::Reference),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),

@@ -2,4 +2,5 @@
 
 mod help;
 mod keys;
+mod reference;
 mod token;
