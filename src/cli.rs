@@ -10,6 +10,7 @@ mod make;
 mod reference;
 mod replace;
 mod rotate;
+mod schema;
 mod serve;
 mod test;
 mod token;
@@ -50,6 +51,8 @@ enum Verb {
     Test(test::Test),
     /// Look things up: attributes, providers, metrics, codes of findings, …
     Reference(reference::Reference),
+    /// Print the JSON Schema of cambist.yaml, for editors.
+    Schema(schema::Schema),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
     /// Write policies as they should be written, or in YAML.
@@ -113,6 +116,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Check(verb) => check::run(&verb),
         Verb::Test(verb) => test::run(&verb),
         Verb::Reference(verb) => reference::run(&verb),
+        Verb::Schema(verb) => schema::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Fmt(verb) => fmt::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),

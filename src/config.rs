@@ -13,6 +13,7 @@ mod processors;
 mod reader;
 mod realm;
 mod root;
+pub mod schema;
 mod settings;
 mod source;
 pub mod spelling;

@@ -33,7 +33,11 @@ impl Reader<'_> {
             found.extend(section.take(name).map(|node| (name, node)));
         }
         let fetch_at = fetch.as_ref().map(|fetch| fetch.span.clone());
-        let times = self.fetch(fetch);
+        let fetched = |(name, _): &(&str, Node)| ["discovery", "jwks_uri"].contains(name);
+        let times = self.fetch(match fetch {
+            None if found.first().is_some_and(fetched) => Some(section.empty("fetch")),
+            fetch => fetch,
+        });
         if let [(first, _), .., (last, node)] = found.as_slice() {
             let message = format!("give one of `{first}` and `{last}`");
             self.report("E1005", message, &node.span);

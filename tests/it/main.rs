@@ -16,6 +16,10 @@ mod jose;
 #[cfg(test)]
 mod config;
 
+// What is said of cambist.yaml and its keys, held against those who read them.
+#[cfg(test)]
+mod schema;
+
 // Findings as people and machines get them.
 #[cfg(test)]
 mod findings;
