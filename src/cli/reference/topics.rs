@@ -213,6 +213,38 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "where it is set and not empty, nothing is coloured (no-color.org)",
     ),
     (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "the collector that spans go to (OTLP over HTTP); the SDK reads the further `OTEL_*` variables as they are documented",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "the same, for spans alone",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "how spans are sent, also as `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`; what this build does not speak is refused at the start",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "the same, for spans alone",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "a private root (PEM) that the collector's certificate may have, also as `OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE`",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "the same, for spans alone",
+    ),
+    (
+        "OTEL_TRACES_EXPORTER",
+        "`otlp` sends spans to a collector on this machine, `none` sends none",
+    ),
+    (
+        "OTEL_SDK_DISABLED",
+        "`true`: no spans, whatever else is set",
+    ),
+    (
         "LISTEN_FDS",
         "with `LISTEN_PID`: sockets that a supervisor hands over, used in place of those that cambist.yaml names",
     ),

@@ -53,7 +53,12 @@ fn variables() -> BTreeSet<String> {
             continue;
         }
         let text = std::fs::read_to_string(path).unwrap();
-        for reads in ["env::var(\"", "env::var_os(\"", "from_env(\""] {
+        for reads in [
+            "env::var(\"",
+            "env::var_os(\"",
+            "from_env(\"",
+            "variable(\"",
+        ] {
             let names = text.split(reads).skip(1);
             found.extend(names.map(|rest| rest.split('"').next().unwrap().to_owned()));
         }
