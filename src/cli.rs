@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod fmt;
 mod help;
+mod init;
 mod keys;
 mod make;
 mod reference;
@@ -45,6 +46,8 @@ pub struct Arguments {
 enum Verb {
     /// Serve a configuration directory until told to stop.
     Serve(serve::Serve),
+    /// Make a configuration to begin with.
+    Init(init::Init),
     /// Say everything that is wrong with a configuration directory.
     Check(check::Check),
     /// Run the tests that stand in the policies.
@@ -113,6 +116,7 @@ type Exit = Result<u8, u8>;
 pub fn run(arguments: Arguments) -> ExitCode {
     let (Ok(code) | Err(code)) = match arguments.verb {
         Verb::Serve(verb) => serve::run(&verb),
+        Verb::Init(verb) => init::run(&verb),
         Verb::Check(verb) => check::run(&verb),
         Verb::Test(verb) => test::run(&verb),
         Verb::Reference(verb) => reference::run(&verb),

@@ -22,6 +22,7 @@ mod tls;
 use std::path::Path;
 
 pub use issuers::presets::{PRESETS, Preset};
+pub use key_source::{well_known_oauth, well_known_openid};
 pub use policies::MANIFEST;
 pub use source::Sources;
 

@@ -16,7 +16,7 @@ mod remote;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use document::{FetchError, Location};
+pub use document::{FetchError, Location, metadata};
 pub use keeper::keep;
 pub use remote::{Remote, Report, Settings, Times};
 

@@ -224,15 +224,17 @@ impl Reader<'_> {
     }
 }
 
-/// The path is appended (OpenID Connect Discovery §4.1).
-fn well_known_openid(id: &Issuer) -> Option<String> {
+/// Where an issuer's metadata is: the path is appended (OpenID Connect Discovery §4.1).
+#[must_use]
+pub fn well_known_openid(id: &Issuer) -> Option<String> {
     let base = id.as_str().trim_end_matches('/');
     (base.contains("://") && !base.contains('?'))
         .then(|| format!("{base}/.well-known/openid-configuration"))
 }
 
-/// The path goes between the host and that of the issuer (RFC 8414 §3.1).
-fn well_known_oauth(id: &Issuer) -> Option<String> {
+/// Where an issuer's metadata is: the path goes between the host and that of the issuer (RFC 8414 §3.1).
+#[must_use]
+pub fn well_known_oauth(id: &Issuer) -> Option<String> {
     let base = id.as_str().trim_end_matches('/');
     let (scheme, rest) = base.split_once("://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
