@@ -12,7 +12,7 @@ mod party;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use introspect::{Credentials, Introspection};
+pub use introspect::{Credentials, Introspection, ProbeError};
 pub use jwt::OTHER_KINDS;
 
 use crate::context::{Hop, Party};

@@ -80,6 +80,27 @@ pub(super) fn run(verb: &List) -> Exit {
 /// # Errors
 /// When that has changed since it was loaded.
 pub(super) fn listed(dir: &Path, realm: &Realm, snapshot: &Snapshot) -> Result<Listed, String> {
+    let (path, label, text, root) = file_of(dir, realm, snapshot)?;
+    let found = find(&root, "keys").ok_or_else(|| changed(&path))?;
+    Ok(Listed {
+        path,
+        label,
+        text,
+        root,
+        key: found.0,
+        keys: found.1,
+    })
+}
+
+/// A realm's own file: where it is, what findings call it, what it holds.
+///
+/// # Errors
+/// When it has changed since it was loaded.
+pub(super) fn file_of(
+    dir: &Path,
+    realm: &Realm,
+    snapshot: &Snapshot,
+) -> Result<(PathBuf, Arc<str>, String, Node), String> {
     let below = directory(dir, realm, snapshot)?;
     let (path, label) = match &below {
         None => (dir.join(ROOT), ROOT.to_owned()),
@@ -90,15 +111,7 @@ pub(super) fn listed(dir: &Path, realm: &Realm, snapshot: &Snapshot) -> Result<L
     };
     let label: Arc<str> = Arc::from(label);
     let (text, root) = parsed(&path, &label)?;
-    let found = find(&root, "keys").ok_or_else(|| changed(&path))?;
-    Ok(Listed {
-        path,
-        label,
-        text,
-        root,
-        key: found.0,
-        keys: found.1,
-    })
+    Ok((path, label, text, root))
 }
 
 /// The directory of a realm, as the root names it; nothing where the root is the realm.
@@ -129,7 +142,7 @@ fn changed(path: &Path) -> String {
 }
 
 /// The entry of a mapping: where its key stands, and its value.
-fn find(node: &Node, key: &str) -> Option<(Span, Node)> {
+pub(super) fn find(node: &Node, key: &str) -> Option<(Span, Node)> {
     let section = node.clone().section(&mut Diagnostics::default())?;
     let mut entries = Section::into_entries(section).into_iter();
     let (key, node) = entries.find(|(name, _)| &*name.name == key)?;

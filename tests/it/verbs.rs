@@ -3,5 +3,6 @@
 mod help;
 mod init;
 mod keys;
+mod online;
 mod reference;
 mod token;

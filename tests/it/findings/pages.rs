@@ -17,9 +17,10 @@ const COMING: &[&str] = &[];
 
 /// Pages whose examples this realm cannot show: a character that no page should hold, the other spelling of
 /// a policy, processors that no provider of this build makes, more tests than fit on a page,
-/// commands of a shell, and what needs a policy beside it.
+/// commands of a shell, what needs a policy beside it, and what is only found where somebody is asked.
 const NOT_SHOWN: &[&str] = &[
     "E0104", "E0105", "E0612", "E0614", "E0901", "E1016", "E1019", "E1020", "E1021", "E1023",
+    "E1040", "E1041",
 ];
 
 /// Every `"E0123"` in the sources but those of the table itself.
