@@ -4,22 +4,28 @@ mod check;
 mod demo;
 mod explain;
 mod fmt;
+mod help;
+mod init;
+mod keys;
 mod make;
 mod reference;
 mod replace;
+mod rotate;
+mod schema;
 mod serve;
 mod test;
+mod token;
 mod tracer;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::clock::Clock;
-use crate::config::LoadError;
+use crate::config::{self, LoadError, Loaded, Tests};
 use crate::diagnostic::{Diagnostics, SourceText, Style};
 use crate::services::Services;
 use crate::snapshot::{Realm, Snapshot};
@@ -40,24 +46,35 @@ pub struct Arguments {
 enum Verb {
     /// Serve a configuration directory until told to stop.
     Serve(serve::Serve),
+    /// Make a configuration to begin with.
+    Init(init::Init),
     /// Say everything that is wrong with a configuration directory.
     Check(check::Check),
     /// Run the tests that stand in the policies.
     Test(test::Test),
-    /// List the codes of findings, or explain one.
+    /// Look things up: attributes, providers, metrics, codes of findings, …
     Reference(reference::Reference),
+    /// Print the JSON Schema of cambist.yaml, for editors.
+    Schema(schema::Schema),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
     /// Write policies as they should be written, or in YAML.
     Fmt(fmt::Fmt),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
     Demo(demo::Demo),
-    /// Make signing keys.
+    /// Make, list and rotate signing keys.
     #[command(subcommand)]
     Keys(make::Keys),
     /// Make client secrets.
     #[command(subcommand)]
     Secret(make::Secrets),
+    /// Look into tokens.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Print the completions of a shell.
+    Completions(help::Completions),
+    /// Print the manual page, or write one for each verb.
+    Man(help::Manual),
     /// Print the version.
     Version,
 }
@@ -99,14 +116,19 @@ type Exit = Result<u8, u8>;
 pub fn run(arguments: Arguments) -> ExitCode {
     let (Ok(code) | Err(code)) = match arguments.verb {
         Verb::Serve(verb) => serve::run(&verb),
+        Verb::Init(verb) => init::run(&verb),
         Verb::Check(verb) => check::run(&verb),
         Verb::Test(verb) => test::run(&verb),
         Verb::Reference(verb) => reference::run(&verb),
+        Verb::Schema(verb) => schema::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Fmt(verb) => fmt::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),
         Verb::Secret(verb) => make::secret(&verb),
+        Verb::Token(verb) => token::run(&verb),
+        Verb::Completions(verb) => help::completions(&verb),
+        Verb::Man(verb) => help::manual(&verb),
         Verb::Version => say(&format!("cambist {}\n", env!("CARGO_PKG_VERSION"))).map(|()| GOOD),
     };
     ExitCode::from(code)
@@ -150,6 +172,15 @@ fn could_not(error: impl std::fmt::Display) -> u8 {
 /// The services of a verb, or the reason why there are none.
 fn services() -> Result<Services, u8> {
     Services::new(Clock::system()).map_err(could_not)
+}
+
+/// What a directory says, whether or not the tests of its policies pass; else why that cannot be had.
+fn loaded(dir: &Path, services: &Services) -> Result<Snapshot, u8> {
+    let loaded = config::load(dir, services, None, Tests::Keep);
+    loaded.and_then(Loaded::whole).map_err(|error| {
+        complain_about_load(&error);
+        could_not("the configuration has errors")
+    })
 }
 
 /// Shows findings on standard error.

@@ -13,6 +13,7 @@ mod processors;
 mod reader;
 mod realm;
 mod root;
+pub mod schema;
 mod settings;
 mod source;
 pub mod spelling;
@@ -21,6 +22,7 @@ mod tls;
 use std::path::Path;
 
 pub use issuers::presets::{PRESETS, Preset};
+pub use key_source::{well_known_oauth, well_known_openid};
 pub use policies::MANIFEST;
 pub use source::Sources;
 

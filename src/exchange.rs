@@ -28,12 +28,15 @@ pub struct Grant {
     pub grant_type: &'static str,
     /// Its short name in policies (`via`) and audit.
     pub name: &'static str,
+    /// One line for the reference.
+    pub doc: &'static str,
 }
 
 /// All grants of this build.
 pub static GRANTS: &[Grant] = &[Grant {
     grant_type: TOKEN_EXCHANGE,
     name: "token_exchange",
+    doc: "a token for another (OAuth 2.0 Token Exchange, RFC 8693)",
 }];
 
 /// What happened to a request that got no token. For the log; the client is told

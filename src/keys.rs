@@ -16,9 +16,9 @@ mod remote;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use document::{FetchError, Location};
+pub use document::{FetchError, Location, metadata};
 pub use keeper::keep;
-pub use remote::{Remote, Report, Settings, Times};
+pub use remote::{Look, Remote, Report, Settings, Times};
 
 use crate::jose::{Algorithm, Header, KeySet, PublicKey};
 

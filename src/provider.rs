@@ -142,12 +142,16 @@ pub fn processor(
     problems: &mut Diagnostics,
 ) -> Option<Processor> {
     let span = section.span.clone();
-    let lifetime = section
-        .parse::<Seconds>("lifetime", problems)
-        .map_or(LIFETIME, |seconds| seconds.0);
-    let max_lifetime = section
-        .parse::<Seconds>("max_lifetime", problems)
-        .map_or(MAX_LIFETIME, |s| s.0);
+    let mut seconds = |key, default| {
+        let Some(node) = section.take(key) else {
+            section.falls_back(key, Seconds(default));
+            return default;
+        };
+        let read = node.parse::<Seconds>(problems);
+        read.map_or(default, |seconds| seconds.0)
+    };
+    let lifetime = seconds("lifetime", LIFETIME);
+    let max_lifetime = seconds("max_lifetime", MAX_LIFETIME);
     if lifetime < 1 || max_lifetime < lifetime {
         let message = format!(
             "`lifetime` ({lifetime}s) must be at least 1s and at most `max_lifetime` ({max_lifetime}s)"

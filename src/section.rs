@@ -5,11 +5,14 @@
 //! aliases, tags, merge keys, duplicate keys and further documents are errors. Scalars are read as
 //! their source text, so that `on`, `no` or `1e3` never change type.
 
+mod observe;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use observe::{Asked, Found, Place, observed};
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -239,12 +242,14 @@ impl Node {
         let span = self.span.clone();
         match self.value {
             Value::Map(entries) => Some(Section {
+                place: Place::of(&span),
                 span,
                 entries,
                 known: Vec::new(),
                 taken: Vec::new(),
             }),
             Value::Null => Some(Section {
+                place: Place::of(&span),
                 span,
                 entries: Vec::new(),
                 known: Vec::new(),
@@ -377,6 +382,7 @@ fn is_secret(key: &str) -> bool {
 pub struct Section {
     /// Where it stands.
     pub span: Span,
+    place: Place,
     entries: Vec<(Key, Node)>,
     known: Vec<&'static str>,
     /// Those of them that were there.
@@ -401,6 +407,15 @@ impl Section {
     /// Takes a key with its place.
     pub fn take_entry(&mut self, name: &'static str) -> Option<(Key, Node)> {
         self.known.push(name);
+        let found = self.remove(name);
+        observe::note(self, name, || match &found {
+            Some((_, node)) => Found::Written(node.clone()),
+            None => Found::Nothing,
+        });
+        found
+    }
+
+    fn remove(&mut self, name: &'static str) -> Option<(Key, Node)> {
         let index = self
             .entries
             .iter()
@@ -411,6 +426,16 @@ impl Section {
             Value::Null => None,
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => Some((key, node)),
         }
+    }
+
+    /// Says what holds for a key that is not there, to whoever watches.
+    pub fn falls_back(&self, name: &'static str, value: impl std::fmt::Display) {
+        observe::note(self, name, || {
+            Found::Default(Node {
+                span: self.span.clone(),
+                value: Value::Scalar(Arc::from(value.to_string())),
+            })
+        });
     }
 
     /// Takes a key that must be there.
@@ -451,6 +476,7 @@ impl Section {
         problems: &mut Diagnostics,
     ) -> bool {
         let Some(node) = self.take(name) else {
+            self.falls_back(name, absent);
             return absent;
         };
         match node.text(problems).as_deref() {
@@ -464,11 +490,19 @@ impl Section {
         }
     }
 
-    /// A mapping with nothing in it, at the same place.
+    /// Takes a nested mapping; where there is none, one with nothing in it, so that what holds then is known in
+    /// one place.
+    pub fn section_or_empty(&mut self, name: &'static str, problems: &mut Diagnostics) -> Self {
+        let taken = self.section(name, problems);
+        taken.unwrap_or_else(|| self.empty(name))
+    }
+
+    /// A mapping with nothing in it, as if it stood under a key; what is missing is shown here.
     #[must_use]
-    pub fn empty(&self) -> Self {
+    pub fn empty(&self, name: &'static str) -> Self {
         Self {
             span: self.span.clone(),
+            place: self.place.below(name),
             entries: Vec::new(),
             known: Vec::new(),
             taken: Vec::new(),
@@ -536,6 +570,18 @@ where
             );
             None
         }
+    }
+}
+
+impl std::fmt::Display for Seconds {
+    /// In the largest unit that divides it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+        let whole = units
+            .into_iter()
+            .find(|(size, _)| self.0 != 0 && self.0 % size == 0);
+        let (size, unit) = whole.unwrap_or((1, 's'));
+        write!(f, "{}{unit}", self.0 / size)
     }
 }
 
@@ -628,6 +674,9 @@ mod tests {
     #[test]
     fn durations() {
         assert_eq!("5m".parse(), Ok(Seconds(300)));
+        for written in ["0s", "59s", "90s", "5m", "2h", "1d", "36h"] {
+            assert_eq!(written.parse::<Seconds>().unwrap().to_string(), written);
+        }
         for bad in [
             "",
             "5",

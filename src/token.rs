@@ -12,7 +12,7 @@ mod party;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use introspect::{Credentials, Introspection};
+pub use introspect::{Credentials, Introspection, ProbeError};
 pub use jwt::OTHER_KINDS;
 
 use crate::context::{Hop, Party};
@@ -334,6 +334,35 @@ impl IssuerSet {
                 }
                 introspected(issuer, accepted, token, None, &expectation).await
             }
+        }
+    }
+
+    /// What would stand against a JWT if it were signed as it should be, without asking anybody: for whoever
+    /// wants to see what is wrong with one. It vouches for nothing.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify), but for what only keys or the issuer can tell.
+    pub fn objection(
+        &self,
+        token: &RawToken,
+        token_type: &TokenType,
+        role: Role,
+        client_names: &BTreeSet<Arc<str>>,
+        now: NumericDate,
+    ) -> Result<(), TokenError> {
+        let expectation = Expectation {
+            token_type,
+            client_names,
+            role,
+            issuers: self,
+            now,
+        };
+        let compact = Compact::parse(token.expose())?;
+        let issuer = self.by_id(&compact.peek_issuer_unverified()?)?;
+        let accepted = issuer.accepted(token_type)?;
+        match issuer.keys {
+            Some(_) if accepted.by_keys => jwt::objection(issuer, accepted, &compact, &expectation),
+            _ => jwt::check_unverified(accepted, &compact, &expectation).map(drop),
         }
     }
 

@@ -1,6 +1,8 @@
-//! `cambist check DIR`: loads it as `serve` would. It touches nothing, unless told to with `--fix`.
+//! `cambist check DIR`: loads it as `serve` would. It touches nothing unless told to with `--fix`, and
+//! asks nobody unless told to with `--online`.
 
 mod fix;
+mod online;
 
 use clap::ValueEnum;
 
@@ -14,6 +16,12 @@ use crate::snapshot::{Realm, Snapshot};
 
 /// Say everything that is wrong with a configuration directory.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cambist check policies
+  cambist check --format sarif policies > findings.sarif
+  cambist check --online policies                 from where the gateway will run
+
+Exit codes: 0 good, 1 findings, 2 could not run.")]
 pub(super) struct Check {
     #[command(flatten)]
     directory: Directory,
@@ -23,6 +31,10 @@ pub(super) struct Check {
     /// Carry out the fixes that leave nothing to choose, then say what is left.
     #[arg(long)]
     fix: bool,
+    /// Ask everybody whose keys are fetched and who is asked about tokens, once, as the gateway would. It only
+    /// reads.
+    #[arg(long)]
+    online: bool,
 }
 
 /// How findings are printed.
@@ -53,6 +65,10 @@ pub(super) fn run(verb: &Check) -> Exit {
         true => fix::until_nothing_changes(dir, || load(verb, &services)),
         false => load(verb, &services),
     };
+    let loaded = match loaded {
+        Ok(snapshot) if verb.online => Ok(ask(verb, snapshot)?),
+        loaded => loaded,
+    };
     let (findings, sources) = found(&loaded);
     match verb.format {
         Format::Text => say_to_people(&loaded)?,
@@ -61,9 +77,20 @@ pub(super) fn run(verb: &Check) -> Exit {
         Format::Github => say(&findings.format(diagnostic::Format::Github, sources))?,
     }
     match loaded {
-        Ok(_) => Ok(GOOD),
-        Err(_) => Ok(FINDINGS),
+        Ok(snapshot) if !snapshot.warnings.has_errors() => Ok(GOOD),
+        _ => Ok(FINDINGS),
     }
+}
+
+/// The snapshot, with what asking everybody found.
+fn ask(verb: &Check, mut snapshot: Snapshot) -> Result<Snapshot, u8> {
+    let talk = matches!(verb.format, Format::Text);
+    let (found, lines) = online::ask(&verb.directory.dir, &snapshot, talk)?;
+    snapshot.warnings.extend(found);
+    if talk {
+        say(&lines)?;
+    }
+    Ok(snapshot)
 }
 
 fn load(verb: &Check, services: &Services) -> Checked {
@@ -80,9 +107,12 @@ fn found(loaded: &Checked) -> (&Diagnostics, &SourceText) {
 fn say_to_people(loaded: &Checked) -> Result<(), u8> {
     let (findings, sources) = found(loaded);
     complain_about(findings, sources);
-    let Ok(snapshot) = loaded else {
-        complain(&format!("{}\n", counted(findings)));
-        return Ok(());
+    let snapshot = match loaded {
+        Ok(snapshot) if !findings.has_errors() => snapshot,
+        _ => {
+            complain(&format!("{}\n", counted(findings)));
+            return Ok(());
+        }
     };
     let plural =
         |count, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });

@@ -1,4 +1,4 @@
-//! `cambist keys new` and `cambist secret new`.
+//! `cambist keys` and `cambist secret`; what is more than making one is in a file of its own.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Exit, GOOD, could_not, say};
+use super::{Exit, GOOD, could_not, keys, rotate, say};
 use crate::client::SaltedHash;
 use crate::jose::{Algorithm, SigningKey, base64url, random};
 use crate::oauth::secret::Secret;
@@ -14,6 +14,9 @@ use crate::oauth::secret::Secret;
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     /// Make a signing key: PKCS#8 PEM, on standard output or in a new file that only you can read.
+    #[command(after_help = "Examples:
+  cambist keys new --out as.pem
+  cambist keys new --alg PS256 | kubectl create secret generic as --from-file=as.pem=/dev/stdin")]
     New {
         /// ES256, ES384, EdDSA, or one of RSA's: RS256, PS256, …
         #[arg(long, default_value = "ES256")]
@@ -22,6 +25,10 @@ pub(super) enum Keys {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Show the signing keys of a configuration, and what each is there for.
+    List(keys::List),
+    /// Make a new signing key and put it first; the present one goes on until verifiers know the new one.
+    Rotate(rotate::Rotate),
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,8 +38,15 @@ pub(super) enum Secrets {
 }
 
 pub(super) fn keys(verb: &Keys) -> Exit {
-    let Keys::New { alg, out } = verb;
-    let pem = SigningKey::generate_pem(*alg).map_err(could_not)?;
+    match verb {
+        Keys::New { alg, out } => new_key(*alg, out.as_deref()),
+        Keys::List(verb) => keys::run(verb),
+        Keys::Rotate(verb) => rotate::run(verb),
+    }
+}
+
+fn new_key(alg: Algorithm, out: Option<&Path>) -> Exit {
+    let pem = SigningKey::generate_pem(alg).map_err(could_not)?;
     let Some(path) = out else {
         say(&pem)?;
         return Ok(GOOD);
@@ -44,7 +58,7 @@ pub(super) fn keys(verb: &Keys) -> Exit {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
             // A file says that a key is RSA's, but not for which of its algorithms.
-            let alg = match alg.is_rsa() && *alg != Algorithm::RS256 {
+            let alg = match alg.is_rsa() && alg != Algorithm::RS256 {
                 true => format!(", alg: {alg}"),
                 false => String::new(),
             };
@@ -82,7 +96,8 @@ pub(super) fn secret(verb: &Secrets) -> Exit {
     }
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a new file that only its owner can read.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -227,6 +227,7 @@ impl Reader<'_> {
     /// `enabled: false`: its tokens are refused; everything that names it still loads.
     fn enabled(&mut self, section: &mut Section) -> bool {
         let Some(node) = section.take("enabled") else {
+            section.falls_back("enabled", true);
             return true;
         };
         match node.text(self.problems).as_deref() {

@@ -33,7 +33,11 @@ impl Reader<'_> {
             found.extend(section.take(name).map(|node| (name, node)));
         }
         let fetch_at = fetch.as_ref().map(|fetch| fetch.span.clone());
-        let times = self.fetch(fetch);
+        let fetched = |(name, _): &(&str, Node)| ["discovery", "jwks_uri"].contains(name);
+        let times = self.fetch(match fetch {
+            None if found.first().is_some_and(fetched) => Some(section.empty("fetch")),
+            fetch => fetch,
+        });
         if let [(first, _), .., (last, node)] = found.as_slice() {
             let message = format!("give one of `{first}` and `{last}`");
             self.report("E1005", message, &node.span);
@@ -220,15 +224,17 @@ impl Reader<'_> {
     }
 }
 
-/// The path is appended (OpenID Connect Discovery §4.1).
-fn well_known_openid(id: &Issuer) -> Option<String> {
+/// Where an issuer's metadata is: the path is appended (OpenID Connect Discovery §4.1).
+#[must_use]
+pub fn well_known_openid(id: &Issuer) -> Option<String> {
     let base = id.as_str().trim_end_matches('/');
     (base.contains("://") && !base.contains('?'))
         .then(|| format!("{base}/.well-known/openid-configuration"))
 }
 
-/// The path goes between the host and that of the issuer (RFC 8414 §3.1).
-fn well_known_oauth(id: &Issuer) -> Option<String> {
+/// Where an issuer's metadata is: the path goes between the host and that of the issuer (RFC 8414 §3.1).
+#[must_use]
+pub fn well_known_oauth(id: &Issuer) -> Option<String> {
     let base = id.as_str().trim_end_matches('/');
     let (scheme, rest) = base.split_once("://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -99,14 +99,13 @@ pub(super) fn signing_keys(
 
 /// `key_rotation: { publish_before_use: 10m }`.
 fn notice(root: &mut Section, problems: &mut Diagnostics) -> i64 {
-    let Some(mut section) = root.section("key_rotation", problems) else {
+    let mut section = root.section_or_empty("key_rotation", problems);
+    let Some(node) = section.take("publish_before_use") else {
+        section.falls_back("publish_before_use", Seconds(NOTICE));
+        section.finish(problems);
         return NOTICE;
     };
-    let node = section.take("publish_before_use");
     section.finish(problems);
-    let Some(node) = node else {
-        return NOTICE;
-    };
     match node.parse::<Seconds>(problems) {
         Some(Seconds(seconds)) if seconds <= MAX_NOTICE => seconds,
         Some(_) => {

@@ -50,6 +50,7 @@ impl Reader<'_> {
         range: RangeInclusive<i64>,
     ) -> i64 {
         let Some(node) = section.take(key) else {
+            section.falls_back(key, Seconds(default));
             return default;
         };
         let (least, most) = (*range.start(), *range.end());

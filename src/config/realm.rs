@@ -212,6 +212,7 @@ fn token_path(
     let base = issuer.map_or("", |(_, uri)| uri.path().trim_end_matches('/'));
     let default = format!("{base}/token");
     let Some(node) = root.take("token_path") else {
+        root.falls_back("token_path", &default);
         return default;
     };
     let Some(text) = node.text(problems) else {

@@ -142,9 +142,7 @@ fn misplaced(root: &mut Section, redact: &[(String, Span)], problems: &mut Diagn
 /// `replay: { capacity: 1000000, per_client: 250000 }`: how much of what is good for one use is remembered.
 fn replay(root: &mut Section, problems: &mut Diagnostics) -> Limits {
     const MOST: usize = 100_000_000;
-    let Some(mut section) = root.section("replay", problems) else {
-        return Limits::default();
-    };
+    let mut section = root.section_or_empty("replay", problems);
     let capacity = settings::count(&mut section, "capacity", Limits::CAPACITY, MOST, problems);
     let share = Limits::new(capacity).per_owner;
     let per_owner = settings::count(&mut section, "per_client", share, capacity, problems);

@@ -41,9 +41,7 @@ pub(super) fn settings(
     sources: &mut Sources,
     problems: &mut Diagnostics,
 ) -> Read {
-    let mut server = root
-        .section("server", problems)
-        .unwrap_or_else(|| root.empty());
+    let mut server = root.section_or_empty("server", problems);
     let server_at = server.span.clone();
     let listen = address(&mut server, "listen", "127.0.0.1:8080", problems);
     let behind_tls = server.flag("behind_tls", problems);
@@ -120,9 +118,7 @@ fn admin(
     sources: &mut Sources,
     problems: &mut Diagnostics,
 ) -> Option<AdminSettings> {
-    let mut admin = root
-        .section("admin", problems)
-        .unwrap_or_else(|| root.empty());
+    let mut admin = root.section_or_empty("admin", problems);
     let listen = address(&mut admin, "listen", "127.0.0.1:9090", problems);
     let socket = admin.take("socket").and_then(|node| node.text(problems));
     let insecure = admin.flag("insecure_http", problems);
@@ -242,6 +238,7 @@ fn address(
     problems: &mut Diagnostics,
 ) -> Option<(SocketAddr, Span)> {
     let Some(node) = section.take(key) else {
+        section.falls_back(key, default);
         return default
             .parse()
             .ok()
@@ -274,6 +271,7 @@ pub(super) fn count(
     problems: &mut Diagnostics,
 ) -> usize {
     let Some(node) = section.take(key) else {
+        section.falls_back(key, default);
         return default;
     };
     match node.text(problems).and_then(|text| text.parse().ok()) {
@@ -295,10 +293,11 @@ fn timeout(
     least: u64,
     problems: &mut Diagnostics,
 ) -> Duration {
-    let default = Duration::from_secs(default);
     let Some(node) = section.take(key) else {
-        return default;
+        section.falls_back(key, Seconds(i64::try_from(default).unwrap_or(i64::MAX)));
+        return Duration::from_secs(default);
     };
+    let default = Duration::from_secs(default);
     match node
         .parse::<Seconds>(problems)
         .map(|seconds| u64::try_from(seconds.0))

@@ -119,4 +119,6 @@ pub static CODES: &[Code] = &[
     page!("E1023", "an expired certificate"),
     page!("E1030", "a client that anybody can be"),
     page!("E1031", "tokens of every tenant"),
+    page!("E1040", "keys that cannot be had now"),
+    page!("E1041", "an introspection endpoint that is of no use"),
 ];

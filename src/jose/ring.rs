@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::header::is_kid;
-use super::{Algorithm, JwksError, KeyError, KeySet, SigningKey};
+use super::{Algorithm, JwksError, KeyError, KeySet, SigningKey, thumbprint};
 use crate::oauth::NumericDate;
 
 const ALWAYS: NumericDate = NumericDate(i64::MIN);
@@ -372,6 +372,12 @@ impl PublishedKey {
     /// The algorithm the key is bound to.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Its thumbprint (RFC 7638).
+    pub fn thumbprint(&self) -> String {
+        // Whatever was read as a key has one.
+        thumbprint(&self.jwk).unwrap_or_default()
     }
 
     /// Whether it is the same key, under the same name and for the same algorithm.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::jose::{Algorithm, JwksError, KeySet, SkippedKey, parse_object};
+use crate::jose::{Algorithm, JwksError, KeySet, Object, SkippedKey, parse_object};
 use crate::metrics::Upstream;
 use crate::net::{Answer, Edition, Endpoint, EndpointError, Limits, Net, NetError};
 use crate::oauth::id::Issuer;
@@ -162,6 +162,25 @@ pub(super) async fn fetch(
         .unwrap_or(Err(FetchError::Net(NetError::Timeout)))
 }
 
+/// The metadata of an issuer (RFC 8414 §3, OpenID Connect Discovery §4).
+///
+/// Whose it says it is, is for the caller to compare (RFC 8414 §3.3).
+///
+/// # Errors
+/// A [`FetchError`] when there is none.
+pub async fn metadata(
+    net: &Net,
+    upstream: &Upstream,
+    document: &Endpoint,
+    edition: Edition<'_>,
+    limits: &Limits,
+) -> Result<Object, FetchError> {
+    let answer = net
+        .get(upstream, document, "application/json", edition, limits)
+        .await?;
+    parse_object(json(&answer)?).map_err(|_| FetchError::Metadata)
+}
+
 /// The JWKS document that an issuer's metadata names.
 async fn discover(
     net: &Net,
@@ -171,10 +190,7 @@ async fn discover(
     edition: Edition<'_>,
     limits: &Limits,
 ) -> Result<Endpoint, FetchError> {
-    let answer = net
-        .get(upstream, document, "application/json", edition, limits)
-        .await?;
-    let metadata = parse_object(json(&answer)?).map_err(|_| FetchError::Metadata)?;
+    let metadata = metadata(net, upstream, document, edition, limits).await?;
     if metadata.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {
         return Err(FetchError::OtherIssuer);
     }

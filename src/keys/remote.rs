@@ -12,7 +12,7 @@ use super::{FetchError, KeysError, Location, jittered};
 use crate::clock::Clock;
 use crate::jose::{Algorithm, Header, KeySet, SkippedKey};
 use crate::metrics::{Metrics, Upstream};
-use crate::net::{Limits, Net, NetError};
+use crate::net::{Endpoint, Limits, Net, NetError};
 use crate::oauth::id::RealmName;
 use crate::services::Services;
 use crate::swap::Swap;
@@ -108,6 +108,17 @@ pub struct Report {
     pub error: Option<FetchError>,
 }
 
+/// What one look found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Where the keys are.
+    pub from: Endpoint,
+    /// Those that can be used.
+    pub keys: KeySet,
+    /// Those that cannot, and why.
+    pub skipped: Vec<SkippedKey>,
+}
+
 /// What somebody who lacks a key may do.
 enum Turn {
     /// A fetch is under way.
@@ -168,6 +179,44 @@ impl Remote {
                 Arc::new(new)
             }
             None => Arc::new(Self::new(settings, services)),
+        }
+    }
+
+    /// Looks at the keys once, as they are now, and keeps nothing: for whoever wants to know whether they can be
+    /// had.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub async fn look(&self) -> Result<Look, FetchError> {
+        let Settings {
+            location,
+            algorithms,
+            ..
+        } = &self.settings;
+        let limits = self.limits();
+        let fetched = fetch(
+            &self.net,
+            &self.upstream,
+            location,
+            algorithms,
+            &limits,
+            None,
+        );
+        match fetched.await? {
+            Fetched::New(document) => Ok(Look {
+                from: document.from,
+                keys: document.keys,
+                skipped: document.skipped,
+            }),
+            // Nobody said what is here already.
+            Fetched::Unchanged(_) => Err(FetchError::Status(304)),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.settings.times.timeout,
+            max_body: MAX_BODY,
         }
     }
 
@@ -268,10 +317,7 @@ impl Remote {
             let mut landing = landing;
             let remote = &landing.remote;
             let held = remote.held.load();
-            let limits = Limits {
-                timeout: remote.settings.times.timeout,
-                max_body: MAX_BODY,
-            };
+            let limits = remote.limits();
             let fetched = fetch(
                 &remote.net,
                 &remote.upstream,

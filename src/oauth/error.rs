@@ -67,6 +67,38 @@ impl ErrorCode {
     }
 }
 
+impl ErrorCode {
+    /// When it is answered, in one line for the reference.
+    #[must_use]
+    pub fn doc(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => {
+                "the request is not well formed, asks for what this build cannot honour, or brings a subject or \
+                 actor token that is not valid or not acceptable (RFC 6749 section 5.2, RFC 8693 section 2.2.2)"
+            }
+            Self::InvalidClient => "the client could not be authenticated (RFC 6749 section 5.2)",
+            Self::UnauthorizedClient => {
+                "no rule lets this client exchange such a token (RFC 6749 section 5.2)"
+            }
+            Self::UnsupportedGrantType => {
+                "`grant_type` is none that is offered (RFC 6749 section 5.2)"
+            }
+            Self::InvalidScope => {
+                "the requested scope is malformed, or more than may be granted (RFC 6749 section 5.2)"
+            }
+            Self::InvalidTarget => {
+                "no rule lets the token go to the requested `resource` or `audience` (RFC 8693 section 2.2.2)"
+            }
+            Self::ServerError => {
+                "our own fault, rules that contradict each other among them; the log and the audit say which"
+            }
+            Self::TemporarilyUnavailable => {
+                "an issuer, its keys or the audit cannot be reached now; try again after `Retry-After`"
+            }
+        }
+    }
+}
+
 /// An error answer, ready for the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OAuthError {

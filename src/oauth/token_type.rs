@@ -109,6 +109,24 @@ impl TokenType {
         }
     }
 
+    /// What it is, in one line for the reference; of any other URI, that it is one.
+    #[must_use]
+    pub fn doc(&self) -> &'static str {
+        match self {
+            Self::AccessToken => "an OAuth 2.0 access token, a JWT or opaque (RFC 8693 section 3)",
+            Self::RefreshToken => "an OAuth 2.0 refresh token (RFC 8693 section 3)",
+            Self::IdToken => "an ID token of OpenID Connect (RFC 8693 section 3)",
+            Self::Saml1 => "a SAML 1.1 assertion (RFC 8693 section 3)",
+            Self::Saml2 => "a SAML 2.0 assertion (RFC 8693 section 3)",
+            Self::Jwt => "a JWT of whatever use (RFC 8693 section 3)",
+            Self::TxnToken => "a transaction token (draft-ietf-oauth-transaction-tokens)",
+            Self::IdJag => {
+                "an identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant)"
+            }
+            Self::Other(_) => "a token type that somebody else has defined",
+        }
+    }
+
     /// All short names, for messages.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|(name, _, _)| *name)

@@ -644,6 +644,22 @@ pub const ACTOR_CLAIMS: &str = "actor.claims.";
 /// The family of declared client attributes.
 pub const CLIENT_ATTRIBUTES: &str = "client.attr.";
 
+/// The families: what a realm declares, by the path that policies write before its name.
+pub static FAMILIES: &[(&str, &str)] = &[
+    (
+        CLAIMS,
+        "a claim of the subject token, as `claims:` of its issuer declares it",
+    ),
+    (
+        ACTOR_CLAIMS,
+        "a claim of the actor token, as `claims:` of its issuer declares it",
+    ),
+    (
+        CLIENT_ATTRIBUTES,
+        "an attribute of the client, as `client_attributes:` declares it",
+    ),
+];
+
 fn claim_value(value: &ClaimValue) -> Value<'_> {
     match value {
         ClaimValue::String(text) => Value::Text(text),

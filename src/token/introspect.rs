@@ -8,7 +8,7 @@ use super::{AcceptedType, Expectation, TokenError, TrustedIssuer};
 use crate::context::{MAX_DEPTH, Party};
 use crate::jose::parse_object;
 use crate::metrics::Upstream;
-use crate::net::{Endpoint, Limits, Net, form_encode};
+use crate::net::{Answer, Endpoint, Limits, Net, NetError, form_encode};
 use crate::oauth::claims::{Claims, Identity};
 use crate::oauth::secret::{RawToken, Secret};
 use crate::proof::Verified;
@@ -44,18 +44,55 @@ pub enum Credentials {
     },
 }
 
+/// Why an introspection endpoint is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// There was no complete answer.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// We were not let in.
+    #[error("it refuses our credentials (status {0})")]
+    Credentials(u16),
+    /// The answer has another status than 200.
+    #[error("the answer has the status {0}")]
+    Status(u16),
+    /// The answer is none to such a question.
+    #[error(
+        "the answer is no `application/json` object with `active: true` or `false` (RFC 7662 section 2.2)"
+    )]
+    Answer,
+    /// It vouches for anything.
+    #[error("it says that a token is active that nobody ever issued")]
+    Gullible,
+}
+
 impl Introspection {
-    /// Asks, and checks the answer as strictly as a token. `said` is what the token says of itself, where
-    /// it says anything.
-    pub(super) async fn verify(
-        &self,
-        issuer: &TrustedIssuer,
-        accepted: &AcceptedType,
-        token: &RawToken,
-        said: Option<Said>,
-        expectation: &Expectation<'_>,
-    ) -> Result<Verified<Party>, TokenError> {
-        let hint = expectation.token_type.name();
+    /// Asks about a token that nobody ever issued: for whoever wants to know whether it would answer.
+    ///
+    /// # Errors
+    /// Why it would not, or not rightly.
+    pub async fn probe(&self) -> Result<(), ProbeError> {
+        let nobodys = RawToken::new("cambist-asks-whether-anybody-is-here".to_owned());
+        let answer = self.ask(&nobodys, "access_token").await?;
+        match answer.status {
+            200 => {}
+            status @ (401 | 403) => return Err(ProbeError::Credentials(status)),
+            status => return Err(ProbeError::Status(status)),
+        }
+        if !is_json(&answer) {
+            return Err(ProbeError::Answer);
+        }
+        match parse_object(&answer.body)
+            .as_ref()
+            .map(|object| object.get("active"))
+        {
+            Ok(Some(serde_json::Value::Bool(false))) => Ok(()),
+            Ok(Some(serde_json::Value::Bool(true))) => Err(ProbeError::Gullible),
+            _ => Err(ProbeError::Answer),
+        }
+    }
+
+    async fn ask(&self, token: &RawToken, hint: &str) -> Result<Answer, NetError> {
         let mut form = vec![("token", token.expose()), ("token_type_hint", hint)];
         let authorization = match &self.credentials {
             Credentials::None => None,
@@ -67,28 +104,36 @@ impl Introspection {
             }
         };
         let body = form_encode(form);
-        let answer = self
-            .net
-            .post_form(
-                &self.upstream,
-                &self.endpoint,
-                authorization,
-                body,
-                "application/json",
-                &self.limits,
-            )
-            .await?;
+        let (net, limits) = (&self.net, &self.limits);
+        let accept = "application/json";
+        net.post_form(
+            &self.upstream,
+            &self.endpoint,
+            authorization,
+            body,
+            accept,
+            limits,
+        )
+        .await
+    }
+
+    /// Asks, and checks the answer as strictly as a token. `said` is what the token says of itself, where
+    /// it says anything.
+    pub(super) async fn verify(
+        &self,
+        issuer: &TrustedIssuer,
+        accepted: &AcceptedType,
+        token: &RawToken,
+        said: Option<Said>,
+        expectation: &Expectation<'_>,
+    ) -> Result<Verified<Party>, TokenError> {
+        let answer = self.ask(token, expectation.token_type.name()).await?;
         if answer.status != 200 {
             return Err(TokenError::BadAnswer(
                 "the introspection endpoint answered with an error status",
             ));
         }
-        let json = answer
-            .content_type
-            .as_deref()
-            .and_then(|sent| sent.split(';').next())
-            .map(str::trim);
-        if !json.is_some_and(|sent| sent.eq_ignore_ascii_case("application/json")) {
+        if !is_json(&answer) {
             return Err(TokenError::BadAnswer(
                 "the introspection endpoint did not answer with JSON",
             ));
@@ -148,4 +193,11 @@ impl Introspection {
         // Vouched for by: the issuer's own answer about this very token, and every check of `party`.
         Ok(Verified::assertion(party))
     }
+}
+
+/// Whether an answer says that it is JSON (RFC 7662 §2.2).
+fn is_json(answer: &Answer) -> bool {
+    let sent = answer.content_type.as_deref().unwrap_or_default();
+    let kind = sent.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
 }

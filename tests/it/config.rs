@@ -35,7 +35,8 @@ fn load(dir: &Path) -> String {
         + "\n"
 }
 
-fn write_files(dir: &Path, input: &str) {
+/// Writes the files of a case.
+pub fn write_files(dir: &Path, input: &str) {
     let mut name: Option<&str> = None;
     let mut text = String::new();
     let flush = |name: Option<&str>, text: &str| {

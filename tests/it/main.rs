@@ -16,9 +16,17 @@ mod jose;
 #[cfg(test)]
 mod config;
 
+// What is said of cambist.yaml and its keys, held against those who read them.
+#[cfg(test)]
+mod schema;
+
 // Findings as people and machines get them.
 #[cfg(test)]
 mod findings;
+
+// What the program does besides serving, run as a user runs it.
+#[cfg(test)]
+mod verbs;
 
 // What follows a change on disk.
 #[cfg(test)]

@@ -7,8 +7,9 @@ mod idp;
 mod introspection;
 mod site;
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cambist::config::{self, LoadError, Loaded, Tests};
 use cambist::services::Services;
@@ -41,11 +42,24 @@ pub fn whole(dir: &Path, services: &Services) -> Result<Snapshot, Box<LoadError>
 
 /// Runs the binary in a directory: exit code, standard output, standard error.
 pub fn cambist(inside: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_cambist"))
+    cambist_reads(inside, arguments, "")
+}
+
+/// The same, with something on standard input.
+pub fn cambist_reads(inside: &Path, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cambist"))
         .args(arguments)
         .current_dir(inside)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Whoever does not read it may have ended before.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (
         output.status.code().unwrap(),

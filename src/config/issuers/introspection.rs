@@ -87,6 +87,7 @@ impl Reader<'_> {
     fn method(&mut self, section: &mut Section) -> bool {
         const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
         let Some(node) = section.take("method") else {
+            section.falls_back("method", "client_secret_basic");
             return false;
         };
         match node.text(self.problems).as_deref() {

@@ -1,0 +1,8 @@
+//! What the program does besides serving: the real binary, run as a user runs it.
+
+mod help;
+mod init;
+mod keys;
+mod online;
+mod reference;
+mod token;
