@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::{Algorithm, KeyError, SigningKey, SigningKeys, Succession};
 use crate::section::{Node, Seconds, Section};
 use crate::snapshot::{EphemeralKey, Settings};
+use zeroize::Zeroizing;
 
 /// How long a new key is published before it signs, in seconds, unless configured otherwise.
 const NOTICE: i64 = 600;
@@ -123,13 +124,14 @@ impl Reader<'_> {
         let mut section = node.section(self.problems)?;
         let ephemeral = section.take("ephemeral");
         let file = section.take("file");
+        let env = section.take("env");
         let kid = section
             .take("kid")
             .and_then(|node| node.text(self.problems));
         let alg = section.take("alg");
         section.finish(self.problems);
-        match (ephemeral, file) {
-            (Some(node), None) => {
+        match (ephemeral, file, env) {
+            (Some(node), None, None) => {
                 if let Some(alg) = alg {
                     let message = "an ephemeral key has its algorithm behind `ephemeral`";
                     self.problems
@@ -137,15 +139,26 @@ impl Reader<'_> {
                 }
                 self.ephemeral(&node, kid)
             }
-            (None, Some(node)) => {
+            (None, file, env) if file.is_some() != env.is_some() => {
                 let algorithm: Option<Algorithm> = match &alg {
                     Some(alg) => Some(alg.parse(self.problems)?),
                     None => None,
                 };
+                let in_file = file.is_some();
+                let node = file.or(env)?;
                 let name = node.text(self.problems)?;
-                let pem = self.sources.bytes(&name, Some(&node.span), self.problems)?;
-                self.sources
-                    .warn_if_readable_by_others(&name, &node.span, self.problems);
+                let pem = match in_file {
+                    true => {
+                        let pem = self.sources.bytes(&name, Some(&node.span), self.problems)?;
+                        self.sources
+                            .warn_if_readable_by_others(&name, &node.span, self.problems);
+                        pem
+                    }
+                    false => {
+                        let secret = self.sources.environment(&name, &node.span, self.problems)?;
+                        Zeroizing::new(secret.expose().as_bytes().to_vec())
+                    }
+                };
                 let key = finish(SigningKey::from_pem(&pem), &node.span, self.problems)?;
                 let span = alg.map_or(node.span, |alg| alg.span);
                 let key = match algorithm {
@@ -157,7 +170,7 @@ impl Reader<'_> {
             _ => {
                 let problem = Diagnostic::error(
                     "E1005",
-                    "a key is either `{ file: PATH }` or `{ ephemeral: ES256 }`",
+                    "a key is one of `{ file: PATH }`, `{ env: NAME }` and `{ ephemeral: ES256 }`",
                 );
                 self.problems.push(problem.at(&span));
                 None

@@ -411,6 +411,12 @@ static SIGNING_KEY: Shape = Shape {
         )
         .example("as.pem"),
         key(
+            "env",
+            Kind::Text,
+            "The environment variable that holds a private key, PKCS#8 PEM.",
+        )
+        .example("CAMBIST_SIGNING_KEY"),
+        key(
             "ephemeral",
             ALGORITHM,
             "Made anew at every start: for trying things out, on loopback.",
