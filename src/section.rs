@@ -371,7 +371,8 @@ impl Node {
 
 /// Whether a key's value is a secret: `secret`, `secret_sha256`, `client_secret`, `password`, but not the
 /// name of a file or variable that holds one.
-fn is_secret(key: &str) -> bool {
+#[must_use]
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let elsewhere = key.ends_with("_file") || key.ends_with("_env");
     (key.starts_with("secret") || key.ends_with("secret") || key.contains("passw")) && !elsewhere
@@ -434,6 +435,16 @@ impl Section {
             Found::Default(Node {
                 span: self.span.clone(),
                 value: Value::Scalar(Arc::from(value.to_string())),
+            })
+        });
+    }
+
+    /// Says what holds for a key besides what is written there, to whoever watches.
+    pub fn holds(&self, name: &'static str, entries: Vec<(Key, Node)>) {
+        observe::note(self, name, || {
+            Found::Written(Node {
+                span: self.span.clone(),
+                value: Value::Map(entries),
             })
         });
     }

@@ -56,13 +56,7 @@ impl Shapes {
     }
 
     fn shape(&mut self, node: &Node, shape: &'static Shape) {
-        let place = Place {
-            file: Arc::clone(&node.span.file),
-            start: node.span.start,
-            end: node.span.end,
-            below: Vec::new(),
-        };
-        self.0.insert(place, shape);
+        self.0.insert(Place::of(&node.span), shape);
         let Value::Map(entries) = &node.value else {
             return;
         };
