@@ -1,7 +1,7 @@
 //! A soak: the real server under load from this process, its memory read as it goes.
 //!
-//! `cargo bench --bench soak`, `CAMBIST_SOAK=1000000` for more than 100,000 exchanges. It fails when an
-//! exchange fails, when the idle server is over 20 MB or the loaded one over 40 MB, or when memory grows
+//! `cargo bench --bench soak`, `CAMBIST_SOAK=1000000` for more than 100,000 exchanges, or
+//! `CAMBIST_SOAK_SECONDS=3600` for as many as an hour takes. It fails when an exchange fails, when the idle server is over 20 MB or the loaded one over 40 MB, or when memory grows
 //! from the first quarter to the last by more than a tenth.
 
 #![allow(
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cambist::clock::Clock;
 use cambist::jose::{Algorithm, SigningKey, SigningKeys};
@@ -33,10 +33,13 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let count = std::env::var("CAMBIST_SOAK")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(100_000);
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seconds = number("CAMBIST_SOAK_SECONDS");
+    let count = match seconds {
+        Some(_) => usize::MAX,
+        None => number("CAMBIST_SOAK").unwrap_or(100_000),
+    };
+    let most = seconds.map(|seconds| Duration::from_secs(seconds as u64));
     let key = Arc::new(SigningKey::generate(Algorithm::ES256).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let yaml = include_str!("../policies/cambist.yaml")
@@ -68,7 +71,7 @@ fn main() {
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(soak(server.id(), address, &key, count));
+        runtime.block_on(soak(server.id(), address, &key, count, most));
     });
     server.kill().unwrap();
     server.wait().unwrap();
@@ -88,7 +91,7 @@ fn address(server: &mut std::process::Child) -> SocketAddr {
         .unwrap();
     std::thread::spawn(move || lines.for_each(drop));
     let log: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let url = log["fields"]["token_endpoint"].as_str().unwrap();
+    let url = log["token_endpoint"].as_str().unwrap();
     url.trim_start_matches("http://")
         .split('/')
         .next()
@@ -97,7 +100,13 @@ fn address(server: &mut std::process::Child) -> SocketAddr {
         .unwrap()
 }
 
-async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
+async fn soak(
+    pid: u32,
+    address: SocketAddr,
+    key: &SigningKey,
+    count: usize,
+    most: Option<Duration>,
+) {
     let idle = resident(pid);
     println!("idle: {idle:.1} MB");
     let now = Clock::system().now();
@@ -118,11 +127,14 @@ async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
     let requests: Arc<Vec<String>> = Arc::new((0..256).map(request).collect());
     let mut seen = Vec::new();
     let started = Instant::now();
+    let done = Arc::new(AtomicUsize::new(0));
     for quarter in 1..=4 {
         let left = Arc::new(AtomicUsize::new(count / 4));
+        let until = most.map(|most| started + most / 4 * quarter);
         let tasks: Vec<_> = (0..CONNECTIONS)
             .map(|n| {
                 let (left, requests) = (Arc::clone(&left), Arc::clone(&requests));
+                let done = Arc::clone(&done);
                 tokio::spawn(async move {
                     let mut stream = TcpStream::connect(address).await.unwrap();
                     stream.set_nodelay(true).unwrap();
@@ -133,12 +145,14 @@ async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
                             left.checked_sub(1)
                         })
                         .is_ok()
+                        && until.is_none_or(|until| Instant::now() < until)
                     {
                         stream
                             .write_all(requests[turn % requests.len()].as_bytes())
                             .await
                             .unwrap();
                         read_answer(&mut stream, &mut buffer).await;
+                        done.fetch_add(1, Ordering::Relaxed);
                         turn += CONNECTIONS;
                     }
                 })
@@ -148,12 +162,14 @@ async fn soak(pid: u32, address: SocketAddr, key: &SigningKey, count: usize) {
             task.await.expect("an exchange failed");
         }
         let resident = resident(pid);
-        println!("after {:>8}: {resident:.1} MB", count / 4 * quarter);
+        let exchanges = done.load(Ordering::Relaxed);
+        println!("after {exchanges:>9}: {resident:.1} MB");
         seen.push(resident);
     }
     let seconds = started.elapsed().as_secs_f64();
+    let count = done.load(Ordering::Relaxed);
     println!(
-        "{count} exchanges, none failed, {:.0} a second with {CONNECTIONS} connections",
+        "{count} exchanges in {seconds:.0} s, none failed, {:.0} a second with {CONNECTIONS} connections",
         count as f64 / seconds
     );
     assert!(idle < 20.0, "idle over 20 MB");

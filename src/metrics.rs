@@ -165,7 +165,8 @@ impl Metrics {
         for (counter, values) in [
             (&one.replay_refused, &["full", "owner_full"][..]),
             (&one.audit_failures, &["busy", "failed", "open", "timeout"]),
-            (&one.connections, &["accepted", "turned_away"]),
+            (&one.shed, &["requests", "exchanges"]),
+            (&one.tls_handshakes, &["ok", "failed", "timeout"]),
             (
                 &one.reloads,
                 &["applied", "unchanged", "rejected", "needs_restart"],
@@ -173,6 +174,12 @@ impl Metrics {
         ] {
             for value in values {
                 let _ = counter.with_label_values(&[value]);
+            }
+        }
+        for listener in ["token", "admin"] {
+            let _ = one.connections_open.with_label_values(&[listener]);
+            for result in ["accepted", "turned_away", "failed"] {
+                let _ = one.connections.with_label_values(&[listener, result]);
             }
         }
         Ok(Self(Arc::new(Inner {
@@ -361,10 +368,11 @@ impl Metrics {
         family.with_label_values(&[reason]).inc();
     }
 
-    /// One connection to the token listener: `accepted` or `turned_away`.
-    pub fn connection(&self, result: &'static str) {
+    /// One connection to a listener (`token`, `admin`): `accepted`, `turned_away`, or `failed` for want of file
+    /// descriptors.
+    pub fn connection(&self, listener: &'static str, result: &'static str) {
         let family = &self.families().connections;
-        family.with_label_values(&[result]).inc();
+        family.with_label_values(&[listener, result]).inc();
     }
 
     /// A connection to a listener (`token`, `admin`) is open; keep what this returns until it is closed.
@@ -574,8 +582,8 @@ mod tests {
         metrics.config_hash("abc");
         metrics.audit_took(0.001);
         metrics.audit_failure("busy");
-        metrics.connection("accepted");
-        metrics.shed("connections");
+        metrics.connection("token", "accepted");
+        metrics.shed("requests");
         metrics.tls_handshake("ok");
         metrics.certificates([("tls.pem", 4)]);
         metrics.replay_entries(7);
@@ -616,7 +624,9 @@ mod tests {
         let samples = samples(&metrics);
         for line in [
             r#"cambist_audit_failures_total{reason="timeout"} 0"#,
-            r#"cambist_connections_total{result="turned_away"} 0"#,
+            r#"cambist_connections_total{listener="token",result="turned_away"} 0"#,
+            r#"cambist_requests_shed_total{reason="exchanges"} 0"#,
+            r#"cambist_tls_handshakes_total{result="failed"} 0"#,
             r#"cambist_config_reloads_total{result="rejected"} 0"#,
             r#"cambist_replay_refused_total{reason="full"} 0"#,
             r#"cambist_policy_ambiguous_total{realm="one"} 0"#,
@@ -654,7 +664,9 @@ mod tests {
         assert_eq!(of("one"), 0);
         // Nobody else's went with it.
         let samples = samples(&metrics);
-        assert!(samples.contains(&r#"cambist_connections_total{result="accepted"} 1"#.to_owned()));
+        assert!(samples.contains(
+            &r#"cambist_connections_total{listener="token",result="accepted"} 1"#.to_owned()
+        ));
     }
 
     #[test]

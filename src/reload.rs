@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::{self, Loaded, Rejected, Tests};
+use crate::diagnostic::Severity;
 use crate::metrics::{LoadedRealm, RealmState};
 use crate::oauth::id::ProcessorId;
 use crate::server::Gateway;
@@ -107,9 +108,10 @@ fn lines(rejected: Option<&Rejected>) -> Vec<String> {
         return Vec::new();
     };
     let findings = error.diagnostics.sorted();
-    let lines = findings
+    let errors = findings
         .iter()
-        .map(|finding| finding.one_line(&error.sources));
+        .filter(|finding| finding.severity == Severity::Error);
+    let lines = errors.map(|finding| finding.one_line(&error.sources));
     lines.take(MOST_LINES).collect()
 }
 

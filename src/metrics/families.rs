@@ -109,14 +109,14 @@ families! {
         "Time that an answer waits for its audit record, with `fsync` for the disk.";
     audit_failures: Counter(NONE) "cambist_audit_failures_total" ["reason"]
         "Answers withheld because their audit record could not be written. Free the disk, or see why the file cannot be opened.";
-    connections: Counter(NONE) "cambist_connections_total" ["result"]
-        "Connections to the token listener, accepted and turned away. Raise `server.max_connections` or add a replica.";
+    connections: Counter(NONE) "cambist_connections_total" ["listener", "result"]
+        "Connections by listener: accepted, turned away at a limit (`server.max_connections`), or failed for want of file descriptors.";
     connections_open: Gauge(NONE) "cambist_connections_open" ["listener"]
         "Connections that are open now, by listener.";
     shed: Counter(NONE) "cambist_requests_shed_total" ["reason"]
         "Requests turned away unread to protect the rest, by the limit that was reached.";
     tls_handshakes: Counter(NONE) "cambist_tls_handshakes_total" ["result"]
-        "TLS handshakes with clients, by result.";
+        "TLS handshakes with clients, by result; `failed` ones do not trust our certificate, or are none.";
     tls_expiry: Gauge(NONE) "cambist_tls_certificate_expiry_timestamp_seconds" ["file"]
         "When the certificate in a file ends. Replace the file before; no restart is needed.";
     replay_refused: Counter(NONE) "cambist_replay_refused_total" ["reason"]

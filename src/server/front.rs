@@ -2,6 +2,7 @@
 //! connection, and lets go of it.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -102,6 +103,16 @@ pub(crate) enum Peer {
     },
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(address) => address.fmt(f),
+            Self::Local { uid: Some(uid) } => write!(f, "uid {uid}"),
+            Self::Local { uid: None } => f.write_str("local"),
+        }
+    }
+}
+
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -156,7 +167,7 @@ where
                     tracing::warn!(listener = front.name, %error, "cannot accept connections for now");
                 }
                 failing = true;
-                gateway.services.metrics.connection("failed");
+                gateway.services.metrics.connection(front.name, "failed");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -189,11 +200,14 @@ where
 {
     let snapshot = gateway.live.load();
     let limits = (front.limits)(gateway, &snapshot.settings);
-    let Some(room) = room(gateway, front, &limits, peer) else {
-        gateway.services.metrics.connection("turned_away");
+    let Some(room) = room(gateway, front, &limits, &snapshot.settings, peer) else {
+        gateway
+            .services
+            .metrics
+            .connection(front.name, "turned_away");
         return;
     };
-    gateway.services.metrics.connection("accepted");
+    gateway.services.metrics.connection(front.name, "accepted");
     let (gateway, handle) = (Arc::clone(gateway), handle.clone());
     tokio::spawn(async move {
         match (stream, &limits.tls) {
@@ -211,7 +225,7 @@ where
                     Ok(Ok(stream)) => stream,
                     Ok(Err(error)) => {
                         gateway.services.metrics.tls_handshake("failed");
-                        tracing::debug!(?peer, %error, "no TLS handshake");
+                        tracing::debug!(%peer, %error, "no TLS handshake");
                         return;
                     }
                     Err(_) => {
@@ -228,14 +242,23 @@ where
     });
 }
 
-fn room(gateway: &Gateway, front: Front, limits: &Limits, peer: Peer) -> Option<Room> {
+fn room(
+    gateway: &Gateway,
+    front: Front,
+    limits: &Limits,
+    settings: &Settings,
+    peer: Peer,
+) -> Option<Room> {
     let counter = match front.until {
         Phase::Stopped => &gateway.load.admin_connections,
         _ => &gateway.load.connections,
     };
     let place = counter.enter(limits.connections)?;
     let guest = match (limits.per_peer, peer) {
-        (Some(most), Peer::Remote(peer)) => Some(gateway.load.peers.enter(peer.ip(), most)?),
+        // Behind a proxy stand many.
+        (Some(most), Peer::Remote(peer)) if !settings.trusts(peer.ip()) => {
+            Some(gateway.load.peers.enter(peer.ip(), most)?)
+        }
         _ => None,
     };
     let open = gateway.services.metrics.connection_open(front.name);
@@ -315,7 +338,7 @@ async fn converse<I, S, A>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(?peer, %error, "connection ended early");
+        tracing::debug!(%peer, %error, "connection ended early");
     }
 }
 

@@ -132,7 +132,18 @@ async fn traced(
     let Some(result) = result.transpose() else {
         // Answered at once, counted, and not recorded: nothing was decided.
         metrics.shed("exchanges");
-        return respond::overloaded();
+        let response = respond::overloaded();
+        trace::answered(
+            &tracing::Span::current(),
+            &trace::Answered {
+                status: response.status().as_u16(),
+                outcome: "failed",
+                reason: "shed",
+                rule: None,
+                processor: "",
+            },
+        );
+        return response;
     };
     let (response, outcome_name, reason) = match &result {
         Ok(issued) => (respond::issued(issued, &id), "issued", ""),
@@ -156,7 +167,7 @@ async fn traced(
     };
     let record = record(gateway, realm, &trail, &result, started.elapsed());
     tracing::debug!(
-        request_id = %id, realm = %realm.name, trace_id, ?peer, outcome = outcome_name, reason, "exchange"
+        request_id = %id, realm = %realm.name, trace_id, %peer, outcome = outcome_name, reason, "exchange"
     );
     // INVARIANT: no answer of this endpoint leaves before its record is written.
     let began = Instant::now();

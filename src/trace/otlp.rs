@@ -30,7 +30,6 @@ use super::TraceParent;
 const LAST: Duration = Duration::from_secs(3);
 
 /// What is to be posted.
-#[derive(Debug)]
 pub struct Post {
     /// Where to.
     pub url: String,
@@ -38,6 +37,12 @@ pub struct Post {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Its body.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").finish_non_exhaustive()
+    }
 }
 
 /// Posts, and gives the status and the body of the answer, or says why there is none.

@@ -75,3 +75,7 @@ mod seeing;
 // What went wrong elsewhere, tried here; and that nothing on the list is without a test.
 #[cfg(test)]
 mod security;
+
+// Realms, listeners, limits, reloads, the admin API, the life of a process.
+#[cfg(test)]
+mod operations;

@@ -49,6 +49,7 @@ impl Served {
         let partner = Idp::new("https://partner.example.com", Algorithm::ES256);
         let dir = tempfile::tempdir().unwrap();
         let yaml = REALM.replace("OP", &op.address.to_string());
+        let yaml = yaml.replace("server: {", "server: { drain_delay: 0s,");
         for (name, text) in [
             ("cambist.yaml", yaml + "audit: { file: audit.jsonl }\n"),
             ("main.policy", RULES.to_owned()),
@@ -60,8 +61,11 @@ impl Served {
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_cambist"));
         command.arg("serve").args(arguments).arg(dir.path());
-        for name in ["CAMBIST_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
-            command.env_remove(name);
+        let ours = |name: &str| name == "CAMBIST_LOG" || name.starts_with("OTEL_");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(ours) {
+                command.env_remove(name);
+            }
         }
         let mut process = command
             .envs(variables.iter().copied())
@@ -136,6 +140,17 @@ impl Served {
     /// Its audit records, as text.
     fn records(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("audit.jsonl")).unwrap()
+    }
+
+    /// Those of them that are of exchanges.
+    fn exchanges_recorded(&self) -> Vec<Value> {
+        let records = self.records();
+        let records = records
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        records
+            .filter(|record: &Value| record["event"] == "exchange")
+            .collect()
     }
 
     /// Asks it to stop, and gives its whole log when it has.

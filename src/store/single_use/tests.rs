@@ -350,3 +350,23 @@ proptest! {
         }
     }
 }
+
+/// Realms have clients of the same names, and those have nothing in common.
+#[test]
+fn the_identifiers_of_two_realms_never_meet() {
+    let memory = memory();
+    let limits = Limits {
+        capacity: 10,
+        per_owner: 1,
+    };
+    let of = |realm| Ticket {
+        realm,
+        ..ticket("a", "1", START + 1000)
+    };
+    assert_eq!(memory.use_up(&of("corp"), limits, at_start()), Ok(()));
+    assert_eq!(memory.use_up(&of("partner"), limits, at_start()), Ok(()));
+    assert_eq!(
+        memory.use_up(&of("corp"), limits, at_start()),
+        Err(Refusal::Seen)
+    );
+}

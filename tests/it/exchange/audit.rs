@@ -378,7 +378,8 @@ rule also {
 /// F29: no client can make series, and no value of a request is a label.
 #[tokio::test]
 async fn f29_metrics_hold_no_value_of_a_request() {
-    let world = World::start().await;
+    let counted = |yaml: String| yaml + "metrics: { rules: 2 }\n";
+    let world = World::with(counted, RULES).await;
     let token = world.idp.token(&claims(json!({})));
     world.gateway.trade(&token).await;
     let series = |scrape: &str| -> BTreeSet<String> {
@@ -435,6 +436,9 @@ async fn f29_metrics_hold_no_value_of_a_request() {
     assert!(!after.contains("cardinality"), "{after}");
     let issued = "cambist_exchanges_total{outcome=\"issued\",processor=\"mint\",realm=\"default\",reason=\"\"} 6";
     assert!(after.contains(issued), "{after}");
+    let rule =
+        "cambist_rule_decisions_total{outcome=\"permitted\",realm=\"default\",rule=\"other\"} 6";
+    assert!(after.contains(rule), "{after}");
     let failed = "cambist_exchanges_total{outcome=\"refused\",processor=\"\",realm=\"default\",reason=\"client_auth_failed\"} 5";
     assert!(after.contains(failed), "{after}");
 }

@@ -171,8 +171,7 @@ async fn a_collector_gets_one_span_for_a_request_and_one_for_each_of_its_phases(
     let asked = served.op.calls().remove(0);
     let mut secrets = exchanges(&served).await;
     secrets.extend([answer.token(), parameters[0].1.to_owned()]);
-    let record: serde_json::Value =
-        serde_json::from_str(served.records().lines().next().unwrap()).unwrap();
+    let record = served.exchanges_recorded().remove(0);
     assert_eq!(record["trace_id"], TRACE);
     // What was not sent yet is sent at the end.
     let log = served.stop();
@@ -191,7 +190,7 @@ async fn a_collector_gets_one_span_for_a_request_and_one_for_each_of_its_phases(
         all.extend(spans(body));
     }
     let servers: Vec<&Span> = all.iter().filter(|span| span.kind == 2).collect();
-    assert_eq!(servers.len(), served.records().lines().count());
+    assert_eq!(servers.len(), served.exchanges_recorded().len());
 
     let ours: Vec<&Span> = all.iter().filter(|span| span.trace == TRACE).collect();
     let named = |name: &str| {

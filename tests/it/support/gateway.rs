@@ -109,7 +109,9 @@ impl Gateway {
             .iter()
             .chain(files)
         {
-            std::fs::write(dir.path().join(name), text).unwrap();
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
         }
         let clock = Clock::fixed(NumericDate(now));
         let options = Options {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use cambist::oauth::form::TokenForm;
 
@@ -18,6 +19,8 @@ pub enum Reply {
     Raw(Vec<u8>),
     /// Takes the request and says nothing until the other side gives up.
     Hang,
+    /// Says that the token is not active, when this is closed.
+    Held(Arc<Semaphore>),
 }
 
 impl Reply {
@@ -100,7 +103,15 @@ async fn answer(mut stream: TcpStream, script: Arc<Mutex<Script>>, calls: Arc<Mu
     calls.lock().unwrap().push(text);
     let form = TokenForm::parse(body.as_bytes()).unwrap();
     let reply = script.lock().unwrap()(form.value("token").unwrap_or_default());
+    let reply = match reply {
+        Reply::Held(gate) => {
+            assert!(gate.acquire().await.is_err());
+            Reply::Json(serde_json::json!({ "active": false }))
+        }
+        other => other,
+    };
     let bytes = match reply {
+        Reply::Held(_) => return,
         Reply::Hang => {
             let _ = stream.read_buf(&mut bytes).await;
             return;

@@ -176,7 +176,7 @@ async fn more_connections_than_allowed_are_turned_away() {
     assert_eq!(gateway.get("/jwks").await.status, 0);
     let scrape = gateway.admin("/metrics").await.body;
     assert!(
-        scrape.contains("cambist_connections_total{result=\"turned_away\"} 1"),
+        scrape.contains("cambist_connections_total{listener=\"token\",result=\"turned_away\"} 1"),
         "{scrape}"
     );
 }
