@@ -6,4 +6,5 @@ mod init;
 mod keys;
 mod online;
 mod reference;
+mod secrets;
 mod token;
