@@ -439,6 +439,21 @@ impl Section {
         });
     }
 
+    /// Says which values hold for a key that is not there, to whoever watches.
+    pub fn falls_back_to(&self, name: &'static str, values: &[&str]) {
+        observe::note(self, name, || {
+            let span = || self.span.clone();
+            let values = values.iter().map(|value| Node {
+                span: span(),
+                value: Value::Scalar(Arc::from(*value)),
+            });
+            Found::Default(Node {
+                span: span(),
+                value: Value::List(values.collect()),
+            })
+        });
+    }
+
     /// Says what holds for a key besides what is written there, to whoever watches.
     pub fn holds(&self, name: &'static str, entries: Vec<(Key, Node)>) {
         observe::note(self, name, || {

@@ -200,7 +200,14 @@ impl Seen {
         );
         let fallbacks = self.0.entry((shape.name, key)).or_default();
         if let Found::Default(node) = found {
-            fallbacks.insert(node.text(&mut Diagnostics::default()).unwrap().to_string());
+            let text = |node: &Node| node.text(&mut Diagnostics::default()).unwrap().to_string();
+            fallbacks.insert(match &node.value {
+                Value::List(items) => {
+                    let items: Vec<String> = items.iter().map(text).collect();
+                    format!("[{}]", items.join(", "))
+                }
+                _ => text(&node),
+            });
         }
     }
 }

@@ -109,6 +109,7 @@ impl Reader<'_> {
     /// `client_claim: cid`, or several of which the first that is there counts.
     pub(super) fn client_claims(&mut self, section: &mut Section) -> Vec<Arc<str>> {
         let Some(node) = section.take("client_claim") else {
+            section.falls_back_to("client_claim", &CLIENT);
             return CLIENT.iter().map(|name| Arc::from(*name)).collect();
         };
         let span = node.span.clone();

@@ -137,6 +137,8 @@ fn what_is_in_force_is_what_readers_found() {
         file["issuers"]["op"]["fetch"].is_null(),
         "it has no keys that are fetched"
     );
+    let claims = &file["issuers"]["op"]["client_claim"];
+    assert_eq!(*claims, json!(["client_id", "azp"]));
     assert_eq!(
         file["issuers"]["corp"]["client_claim"],
         serde_json::json!(["azp", "client_id"])
