@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod effective;
 mod explain;
 mod fmt;
 mod help;
@@ -50,6 +51,9 @@ enum Verb {
     Init(init::Init),
     /// Say everything that is wrong with a configuration directory.
     Check(check::Check),
+    /// Show a configuration as it is in force.
+    #[command(subcommand)]
+    Config(effective::Config),
     /// Run the tests that stand in the policies.
     Test(test::Test),
     /// Look things up: attributes, providers, metrics, codes of findings, …
@@ -118,6 +122,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(verb) => serve::run(&verb),
         Verb::Init(verb) => init::run(&verb),
         Verb::Check(verb) => check::run(&verb),
+        Verb::Config(verb) => effective::run(&verb),
         Verb::Test(verb) => test::run(&verb),
         Verb::Reference(verb) => reference::run(&verb),
         Verb::Schema(verb) => schema::run(&verb),

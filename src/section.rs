@@ -371,7 +371,8 @@ impl Node {
 
 /// Whether a key's value is a secret: `secret`, `secret_sha256`, `client_secret`, `password`, but not the
 /// name of a file or variable that holds one.
-fn is_secret(key: &str) -> bool {
+#[must_use]
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let elsewhere = key.ends_with("_file") || key.ends_with("_env");
     (key.starts_with("secret") || key.ends_with("secret") || key.contains("passw")) && !elsewhere
@@ -434,6 +435,31 @@ impl Section {
             Found::Default(Node {
                 span: self.span.clone(),
                 value: Value::Scalar(Arc::from(value.to_string())),
+            })
+        });
+    }
+
+    /// Says which values hold for a key that is not there, to whoever watches.
+    pub fn falls_back_to(&self, name: &'static str, values: &[&str]) {
+        observe::note(self, name, || {
+            let span = || self.span.clone();
+            let values = values.iter().map(|value| Node {
+                span: span(),
+                value: Value::Scalar(Arc::from(*value)),
+            });
+            Found::Default(Node {
+                span: span(),
+                value: Value::List(values.collect()),
+            })
+        });
+    }
+
+    /// Says what holds for a key besides what is written there, to whoever watches.
+    pub fn holds(&self, name: &'static str, entries: Vec<(Key, Node)>) {
+        observe::note(self, name, || {
+            Found::Written(Node {
+                span: self.span.clone(),
+                value: Value::Map(entries),
             })
         });
     }

@@ -26,7 +26,9 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn of(span: &Span) -> Self {
+    /// That of a mapping that is written.
+    #[must_use]
+    pub fn of(span: &Span) -> Self {
         Self {
             file: Arc::clone(&span.file),
             start: span.start,
@@ -56,7 +58,7 @@ pub struct Asked {
 /// What a reader got for a key.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// What is written, there or in what the mapping inherits from.
+    /// What is written, there or in what the mapping inherits from; the last word where there are several.
     Written(Node),
     /// Nothing is written, and this holds.
     Default(Node),

@@ -56,13 +56,7 @@ impl Shapes {
     }
 
     fn shape(&mut self, node: &Node, shape: &'static Shape) {
-        let place = Place {
-            file: Arc::clone(&node.span.file),
-            start: node.span.start,
-            end: node.span.end,
-            below: Vec::new(),
-        };
-        self.0.insert(place, shape);
+        self.0.insert(Place::of(&node.span), shape);
         let Value::Map(entries) = &node.value else {
             return;
         };
@@ -206,7 +200,14 @@ impl Seen {
         );
         let fallbacks = self.0.entry((shape.name, key)).or_default();
         if let Found::Default(node) = found {
-            fallbacks.insert(node.text(&mut Diagnostics::default()).unwrap().to_string());
+            let text = |node: &Node| node.text(&mut Diagnostics::default()).unwrap().to_string();
+            fallbacks.insert(match &node.value {
+                Value::List(items) => {
+                    let items: Vec<String> = items.iter().map(text).collect();
+                    format!("[{}]", items.join(", "))
+                }
+                _ => text(&node),
+            });
         }
     }
 }

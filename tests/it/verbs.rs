@@ -1,8 +1,10 @@
 //! What the program does besides serving: the real binary, run as a user runs it.
 
+mod effective;
 mod help;
 mod init;
 mod keys;
 mod online;
 mod reference;
+mod secrets;
 mod token;

@@ -25,7 +25,9 @@ impl Reader<'_> {
     pub(super) fn claims(&mut self, section: &mut Section, preset: Option<Section>) -> Claims {
         let mut claims = Claims::new();
         let own = section.section("claims", self.problems);
+        let mut all = Vec::new();
         for (key, node) in own.map(Section::into_entries).unwrap_or_default() {
+            all.push((key.clone(), node.clone()));
             let Some((name, declaration)) = self.claim(&key, node) else {
                 continue;
             };
@@ -35,9 +37,16 @@ impl Reader<'_> {
             }
         }
         for (key, node) in preset.map(Section::into_entries).unwrap_or_default() {
-            if let Some((name, declaration)) = self.claim(&key, node) {
-                claims.entry(name).or_insert(declaration);
+            let written = (key.clone(), node.clone());
+            if let Some((name, declaration)) = self.claim(&key, node)
+                && !claims.contains_key(&name)
+            {
+                claims.insert(name, declaration);
+                all.push(written);
             }
+        }
+        if !all.is_empty() {
+            section.holds("claims", all);
         }
         claims
     }
@@ -100,6 +109,7 @@ impl Reader<'_> {
     /// `client_claim: cid`, or several of which the first that is there counts.
     pub(super) fn client_claims(&mut self, section: &mut Section) -> Vec<Arc<str>> {
         let Some(node) = section.take("client_claim") else {
+            section.falls_back_to("client_claim", &CLIENT);
             return CLIENT.iter().map(|name| Arc::from(*name)).collect();
         };
         let span = node.span.clone();

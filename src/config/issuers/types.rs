@@ -67,6 +67,8 @@ impl Reader<'_> {
         };
         let (named, span) = match section.take("token_types") {
             None => {
+                let names: Vec<&str> = BY_DEFAULT.iter().map(TokenType::name).collect();
+                section.falls_back_to("token_types", &names);
                 let named = BY_DEFAULT.map(|token_type| {
                     let name = Arc::from(token_type.name());
                     (name, common.span.clone(), None)

@@ -65,7 +65,7 @@ fn property(key: &'static Key, definitions: &mut Definitions) -> Value {
     };
     members.insert("description".to_owned(), key.doc.into());
     if let Default::Is(value) = key.default {
-        members.insert("default".to_owned(), scalar(value));
+        members.insert("default".to_owned(), example(value));
     }
     if !key.example.is_empty() {
         members.insert("examples".to_owned(), json!([example(key.example)]));
@@ -82,7 +82,7 @@ fn scalar(text: &str) -> Value {
     }
 }
 
-/// An example as JSON: what it would be in a file.
+/// A value as JSON: what it would be in a file.
 fn example(text: &str) -> Value {
     let parsed = crate::section::parse(&"example".into(), text);
     parsed.map_or_else(|_| text.into(), |node| tree(&node))

@@ -511,8 +511,9 @@ static ISSUER: Shape = Shape {
                 Kind::List(&Kind::Open(token_types)),
                 Kind::Map(&TOKEN_TYPES),
             ]),
-            "What its tokens may be presented as, and what each must be like then; access_token and jwt unless said.",
+            "What its tokens may be presented as, and what each must be like then.",
         )
+        .is("[access_token, jwt]")
         .example("[access_token]"),
         key(
             "subjects",
@@ -528,8 +529,9 @@ static ISSUER: Shape = Shape {
         key(
             "client_claim",
             TEXTS,
-            "The claims that say which client a token was issued to; client_id, then azp, unless said.",
-        ),
+            "The claims that say which client a token was issued to; the first that is there counts.",
+        )
+        .is("[client_id, azp]"),
         key(
             "tenancy",
             Kind::Either(&[TEXTS, Kind::Map(&TENANTS)]),
