@@ -1,5 +1,7 @@
 //! `tls:` of a listener: `{ cert_file: tls.crt, key_file: tls.key }`, or several, chosen by name.
 
+use zeroize::Zeroizing;
+
 use super::Sources;
 use crate::clock::rfc3339;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -43,13 +45,30 @@ fn identity(
 ) -> Option<Identity> {
     let mut section = node.section(problems)?;
     let certificates = section.require("cert_file", problems);
-    let key = section.require("key_file", problems);
+    let variable = section.take("key_env");
+    let key = match &variable {
+        Some(_) => section.take("key_file"),
+        None => section.require("key_file", problems),
+    };
     section.finish(problems);
-    let (certificates, key) = (certificates?, key?);
+    if let (Some(node), Some(_)) = (&variable, &key) {
+        let message = "give one of `key_file` and `key_env`";
+        problems.push(Diagnostic::error("E1005", message).at(&node.span));
+        return None;
+    }
+    let in_file = key.is_some();
+    let (certificates, key) = (certificates?, key.or(variable)?);
     let (name, key_name) = (certificates.text(problems)?, key.text(problems)?);
     let chain = sources.bytes(&name, Some(&certificates.span), problems);
-    let private = sources.bytes(&key_name, Some(&key.span), problems);
-    sources.warn_if_readable_by_others(&key_name, &key.span, problems);
+    let private = match in_file {
+        true => {
+            sources.warn_if_readable_by_others(&key_name, &key.span, problems);
+            sources.bytes(&key_name, Some(&key.span), problems)
+        }
+        false => sources
+            .environment(&key_name, &key.span, problems)
+            .map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec())),
+    };
     match Identity::from_pem(&name, &chain?, &private?) {
         Ok(identity) => {
             if identity.not_after() <= now {

@@ -175,7 +175,7 @@ fn the_configuration_that_our_first_page_shows_loads() {
         yaml.push_str(&block);
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-        for word in block.split([' ', ',', '}', '\n']) {
+        for word in block.split([' ', ',', '{', '}', '\n']) {
             let pem = SigningKey::generate_pem(Algorithm::ES256).unwrap();
             let key = SigningKey::from_pem(pem.as_bytes()).unwrap();
             match word.rsplit_once('.') {
@@ -184,7 +184,11 @@ fn the_configuration_that_our_first_page_shows_loads() {
                     word,
                     &serde_json::json!({ "keys": [key.public_jwk()] }).to_string(),
                 ),
-                Some((_, "secret")) => write(word, "a-secret-that-a-machine-might-have-drawn"),
+                Some((_, "secret" | "token")) => {
+                    write(word, "a-secret-that-a-machine-might-have-drawn");
+                }
+                Some((_, "crt")) => write(word, include_str!("../data/tls/one.crt")),
+                Some((_, "key")) => write(word, include_str!("../data/tls/one.key")),
                 _ => {}
             }
         }

@@ -257,9 +257,13 @@ static TLS: Shape = Shape {
         )
         .required()
         .example("tls.crt"),
-        key("key_file", Kind::Text, "The private key, PEM.")
-            .required()
-            .example("tls.key"),
+        key("key_file", Kind::Text, "The private key, PEM.").example("tls.key"),
+        key(
+            "key_env",
+            Kind::Text,
+            "The environment variable that holds the private key, in place of a file.",
+        )
+        .example("CAMBIST_TLS_KEY"),
     ],
 };
 
