@@ -529,10 +529,10 @@ fn mismatches(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<
     {
         wrong.push(format!("{at}: {value} is not of the set"));
     }
-    if let (Some("date-time"), Some(text)) = (schema["format"].as_str(), value.as_str()) {
-        if text.parse::<jiff::Timestamp>().is_err() {
-            wrong.push(format!("{at}: {text} is no time"));
-        }
+    if let (Some("date-time"), Some(text)) = (schema["format"].as_str(), value.as_str())
+        && text.parse::<jiff::Timestamp>().is_err()
+    {
+        wrong.push(format!("{at}: {text} is no time"));
     }
     for item in value.as_array().into_iter().flatten() {
         wrong.extend(mismatches(
