@@ -185,6 +185,7 @@ fn entry(
         "kid": key.kid(),
         "alg": key.algorithm().as_str(),
         "file": text_of(&node, "file"),
+        "env": text_of(&node, "env"),
         "ephemeral": text_of(&node, "ephemeral").is_some(),
         "state": state,
         "from": from,
@@ -202,9 +203,10 @@ fn text(realm: &Realm, listed: &Listed, entries: &[Value]) -> String {
         listed.path.display()
     );
     for entry in entries {
-        let source = match entry["ephemeral"] == true {
-            true => "ephemeral".to_owned(),
-            false => of(entry, "file"),
+        let source = match (entry["ephemeral"] == true, of(entry, "env")) {
+            (true, _) => "ephemeral".to_owned(),
+            (false, name) if !name.is_empty() => format!("${name}"),
+            (false, _) => of(entry, "file"),
         };
         let state = match (of(entry, "state").as_str(), of(entry, "from")) {
             ("signs_from", from) => format!("published, signs from {from}"),
