@@ -102,7 +102,12 @@ fn plan(verb: &Rotate, realm: &Realm, listed: &Listed, clock: &Clock) -> Result<
     }
     let first = entries.first().and_then(|entry| text_of(entry, "file"));
     let (Some(first), Some(signs)) = (first, realm.keys.iter().next()) else {
-        return Err((format!("`keys:` in {shown} is empty"), by_hand("NEW.pem")));
+        return Err((
+            format!(
+                "the first of `keys:` in {shown} is no file, so there is no place for a new one beside it"
+            ),
+            by_hand("NEW.pem"),
+        ));
     };
     let algorithm = verb.alg.unwrap_or(signs.algorithm());
     let home = listed.path.parent().unwrap_or(Path::new("."));

@@ -284,3 +284,29 @@ fn of_several_realms_one_is_named() {
     let listed = list(dir.path());
     assert_eq!(listed.iter().map(count).collect::<Vec<_>>(), [1, 2]);
 }
+
+#[test]
+fn a_key_of_the_environment_is_listed_and_has_no_file_to_go_beside() {
+    let dir = alone("keys: [ { env: THE_KEY } ]\n");
+    let pem = fs::read_to_string(dir.path().join("old.pem")).unwrap();
+    let run = |verb: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cambist"));
+        command.args(["keys", verb, "."]).current_dir(dir.path());
+        let output = command.env("THE_KEY", &pem).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(said).unwrap(),
+        )
+    };
+    let (code, said) = run("list");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("  ES256  $THE_KEY  signs\n"), "{said}");
+    let (code, said) = run("rotate");
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("is no file") && said.contains("cambist keys new --out NEW.pem"),
+        "{said}"
+    );
+    assert!(!said.contains(pem.lines().nth(1).unwrap()));
+}
