@@ -15,7 +15,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, StatusCode};
 
@@ -26,9 +27,11 @@ use crate::snapshot::Settings;
 
 /// The most connections at once.
 const MAX_CONNECTIONS: usize = 64;
+/// Of one address: nobody alone keeps probes away.
+const MAX_PER_PEER: usize = 16;
 /// How long a client may take to send a head or to take an answer, and a connection be idle.
 const PATIENCE: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(75);
+const IDLE: Duration = Duration::from_secs(30);
 /// How long a reload may take that somebody waits for.
 const RELOAD: Duration = Duration::from_secs(60);
 
@@ -121,7 +124,7 @@ pub(crate) fn start(
 fn limits(_: &Gateway, settings: &Settings) -> Limits {
     Limits {
         connections: MAX_CONNECTIONS,
-        per_peer: None,
+        per_peer: Some(MAX_PER_PEER),
         head: PATIENCE,
         idle: IDLE,
         write: PATIENCE,
@@ -138,7 +141,11 @@ async fn answered(
 ) -> Response {
     let path = request.uri().path();
     let known = ROUTES.iter().find(|route| route.path == path);
-    let response = route_of(gateway, &request, peer, open).await;
+    let mut response = route_of(gateway, &request, peer, open).await;
+    if !open && principal_of(gateway, &request, peer).is_none() {
+        // Strangers do not keep a connection.
+        response = with(response, CONNECTION, "close");
+    }
     let name = known.map_or("other", |route| route.path);
     gateway
         .services
@@ -239,6 +246,10 @@ fn misdirected(request: &Request<Incoming>, peer: Peer, settings: &Settings) -> 
         let say = "this listener does not go by that name; list it in `admin.hosts`\n";
         text(StatusCode::FORBIDDEN, say.to_owned())
     })
+}
+
+fn principal_of(gateway: &Gateway, request: &Request<Incoming>, peer: Peer) -> Option<String> {
+    principal(request, peer, &gateway.live.load().settings)
 }
 
 /// Who asks: whom the Unix socket let in, or whose token was shown.

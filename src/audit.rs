@@ -5,8 +5,8 @@
 
 pub mod sink;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -35,6 +35,8 @@ pub enum Outcome<'a> {
 #[derive(Debug)]
 pub struct Audit {
     sink: AuditSink,
+    /// Records of changes that could not be written yet: they go before everything else.
+    waiting: Mutex<VecDeque<String>>,
     tap: broadcast::Sender<Arc<Record>>,
 }
 
@@ -130,6 +132,7 @@ impl Audit {
     pub fn to(target: Target) -> Result<Self, AuditError> {
         Ok(Self {
             sink: AuditSink::open(target)?,
+            waiting: Mutex::default(),
             tap: broadcast::channel(64).0,
         })
     }
@@ -147,24 +150,48 @@ impl Audit {
     pub async fn record(&self, record: Record) -> Result<(), AuditError> {
         let line = serde_json::to_string(&record)
             .map_err(|error| AuditError::Failed(std::io::Error::from(error).kind()))?;
+        self.catch_up().await?;
         self.sink.write(line).await?;
         let _ = self.tap.send(Arc::new(record)); // nobody listening is fine
         Ok(())
     }
 
-    /// Writes the record of a change of the configuration.
+    /// Writes the record of a change of the configuration; if not now, then before the next record of an
+    /// exchange, so that no token leaves that rests on a change without a record.
     ///
     /// # Errors
     /// When it is not written, or that is not known.
     pub async fn record_change(&self, change: &Change) -> Result<(), AuditError> {
         let line = serde_json::to_string(change)
             .map_err(|error| AuditError::Failed(std::io::Error::from(error).kind()))?;
-        self.sink.write(line).await
+        self.waiting().push_back(line);
+        self.catch_up().await
+    }
+
+    /// Writes what waits, in order. What may have been written, and is not known to be, is written again.
+    async fn catch_up(&self) -> Result<(), AuditError> {
+        loop {
+            let Some(line) = self.waiting().front().cloned() else {
+                return Ok(());
+            };
+            self.sink.write(line.clone()).await?;
+            let mut waiting = self.waiting();
+            // Somebody else may have written it meanwhile, and it stands there twice.
+            if waiting.front() == Some(&line) {
+                waiting.pop_front();
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether records can be written: after a failure, by writing one.
     pub async fn probe(&self, time: String) -> bool {
-        self.sink.healthy() || {
+        // What waits is written as soon as anybody looks whether it can be.
+        let caught_up = self.catch_up().await.is_ok();
+        (caught_up && self.sink.healthy()) || {
             let line = serde_json::json!({ "time": time, "event": "probe" }).to_string();
             self.sink.write(line).await.is_ok()
         }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::{self, Loaded, Rejected, Tests};
-use crate::diagnostic::Severity;
+use crate::config::{self, LoadError, Loaded, Rejected, Tests};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::{LoadedRealm, RealmState};
-use crate::oauth::id::ProcessorId;
+use crate::oauth::id::{ProcessorId, RealmName};
 use crate::server::Gateway;
-use crate::snapshot::{Cause, Change, LastLoad, Names, ReloadAnswer, Snapshot};
+use crate::snapshot::{Cause, Change, LastLoad, Names, Realm, ReloadAnswer, Snapshot};
 use crate::system::{self, State};
 use watch::{Hint, Settle, Watch, WatchState};
 
@@ -40,6 +40,10 @@ pub struct Restart {
     pub files: BTreeSet<PathBuf>,
     /// The same, with the hash of each.
     contents: BTreeMap<String, String>,
+    /// The realms for which what is on disk is not what runs.
+    realms: Vec<RealmName>,
+    /// The realms that could not be loaded after a restart either.
+    rejected: Option<Rejected>,
 }
 
 impl ReloadOutcome {
@@ -65,31 +69,47 @@ impl ReloadOutcome {
         }
     }
 
-    /// The realms that are not what is on disk, and why, for `/status`.
+    /// The realms that cannot be loaded as they are on disk, and why, for `/status`.
     fn rejected(&self) -> Option<&Rejected> {
         match self {
             Self::Rejected(rejected) => Some(rejected),
             Self::Applied(_, rejected) => rejected.as_ref(),
-            Self::Unchanged | Self::NeedsRestart(_) => None,
+            Self::NeedsRestart(restart) => restart.rejected.as_ref(),
+            Self::Unchanged => None,
+        }
+    }
+
+    /// The realms that are not what is on disk.
+    fn out_of_step(&self) -> BTreeSet<RealmName> {
+        let rejected = self.rejected().into_iter();
+        let rejected = rejected.flat_map(|rejected| rejected.realms.clone());
+        match self {
+            Self::NeedsRestart(restart) => rejected.chain(restart.realms.clone()).collect(),
+            _ => rejected.collect(),
         }
     }
 
     fn details(&self) -> serde_json::Value {
-        match self {
-            Self::NeedsRestart(restart) => serde_json::json!(restart.fields),
-            outcome => details(outcome.rejected()),
+        let found = details(self.rejected());
+        match (self, found) {
+            (Self::NeedsRestart(restart), serde_json::Value::Array(found)) => {
+                let fields = restart.fields.iter().map(|field| serde_json::json!(field));
+                fields.chain(found).collect()
+            }
+            (Self::NeedsRestart(restart), _) => serde_json::json!(restart.fields),
+            (_, found) => found,
         }
     }
 
     /// The same, a line each.
     fn lines(&self) -> Vec<String> {
+        let found = lines(self.rejected());
         match self {
-            Self::NeedsRestart(restart) => restart
-                .fields
-                .iter()
-                .map(|field| (*field).to_owned())
-                .collect(),
-            outcome => lines(outcome.rejected()),
+            Self::NeedsRestart(restart) => {
+                let fields = restart.fields.iter().map(|field| (*field).to_owned());
+                fields.chain(found).collect()
+            }
+            _ => found,
         }
     }
 }
@@ -141,12 +161,22 @@ fn take(gateway: &Gateway, current: &Snapshot, loaded: Loaded) -> ReloadOutcome 
     } = loaded;
     let fields = next.settings.differences(&current.settings);
     if !fields.is_empty() {
+        let differs = |(name, realm): (&RealmName, &Arc<Realm>)| {
+            let running = current.realms.get(name);
+            let same = running.is_some_and(|running| running.hash == realm.hash);
+            (!same).then(|| name.clone())
+        };
         return ReloadOutcome::NeedsRestart(Restart {
             fields,
             hash: disk,
             contents: contents(&next),
+            realms: next.realms.iter().filter_map(differs).collect(),
             files: next.files,
+            rejected,
         });
+    }
+    if let Some(key) = gateway.reach.exposed(&next.settings) {
+        return ReloadOutcome::Rejected(exposed(key, next, disk));
     }
     if next.hash != current.hash {
         let next = Arc::new(next);
@@ -168,17 +198,53 @@ fn take(gateway: &Gateway, current: &Snapshot, loaded: Loaded) -> ReloadOutcome 
     }
 }
 
+/// Why a configuration is rejected that is sound, and would bare a listener that others can reach: its socket
+/// was handed over, so that it is not the one that the configuration speaks of.
+fn exposed(key: &'static str, next: Snapshot, hash: String) -> Rejected {
+    let message = format!(
+        "the listener of `{key}:` can be reached from other machines, whatever `listen` says: its socket was handed over"
+    );
+    let problem = Diagnostic::error("E1009", message);
+    let help = match key {
+        "admin" => "it needs `tokens`, and `tls` or `insecure_http: true`",
+        _ => "it needs `tls`, or `behind_tls: true`, or `insecure_http: true`",
+    };
+    Rejected {
+        realms: next.realms.keys().cloned().collect(),
+        error: Box::new(LoadError {
+            contents: contents(&next),
+            diagnostics: problem.help(help).into(),
+            sources: next.sources,
+            files: next.files,
+            hash,
+        }),
+    }
+}
+
 /// Makes status and metrics say what happened.
 fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
-    let realms = outcome.rejected().map(|rejected| rejected.realms.clone());
     gateway.live.note(LastLoad {
         at: gateway.services.clock.now(),
         result: outcome.name(),
         details: outcome.details(),
-        out_of_step: realms.unwrap_or_default().into_iter().collect(),
+        out_of_step: outcome.out_of_step(),
     });
     gateway.services.metrics.reload(outcome.name());
     measure(gateway, outcome.waiting().is_none());
+}
+
+/// Makes status and metrics say that a reload came to nothing, by a mistake of ours.
+fn lost(gateway: &Gateway) {
+    gateway.live.note(LastLoad {
+        at: gateway.services.clock.now(),
+        result: "rejected",
+        details: serde_json::json!([
+            "the reload did not end: a mistake of the program, see the log"
+        ]),
+        out_of_step: gateway.live.load().realms.keys().cloned().collect(),
+    });
+    gateway.services.metrics.reload("rejected");
+    measure(gateway, false);
 }
 
 /// Makes the gauges say what runs, and whether it is what is on disk.
@@ -371,6 +437,7 @@ pub async fn run(
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(%error, "a reload did not end; what ran keeps running");
+                lost(&gateway);
                 system::tell(State::Ready("a reload did not end; what ran keeps running"));
                 hint = watch.next().await;
                 continue;

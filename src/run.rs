@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::reload::watch::Settle;
 use crate::reload::{self, ReloadOutcome};
 use crate::server::front::{Socket, SocketFile};
 use crate::server::load::Load;
-use crate::server::{Gateway, Phase};
+use crate::server::{Gateway, Phase, Reach};
 use crate::services::Services;
 use crate::snapshot::{Live, Settings};
 use crate::system::{self, Inherited};
@@ -152,20 +152,21 @@ impl Running {
             admin_socket,
         } = options.inherited;
         let (listener, address) = match token {
-            Some(socket) => {
-                let open = settings.plain_http || settings.tls.is_some();
-                adopt(socket, open, "server")?
-            }
+            Some(socket) => adopt(socket, "server.listen")?,
             None => bind(settings.listen, "server.listen", any).await?,
         };
         let (admin_listener, admin) = match admin {
-            Some(socket) => {
-                let known = !settings.admin.tokens.is_empty();
-                let open = known && (settings.admin.plain_http || settings.admin.tls.is_some());
-                adopt(socket, open, "admin")?
-            }
+            Some(socket) => adopt(socket, "admin.listen")?,
             None => bind(settings.admin.listen, "admin.listen", any).await?,
         };
+        let reach = Reach {
+            token: !address.ip().is_loopback(),
+            admin: !admin.ip().is_loopback(),
+        };
+        if let Some(key) = reach.exposed(&settings) {
+            let address = if key == "server" { address } else { admin };
+            return Err(StartError::Exposed { address, key });
+        }
         let mut admin_listeners = vec![Socket::Tcp(admin_listener)];
         admin_listeners.extend(unix(admin_socket, &settings)?);
         let descriptors = system::connections_that_fit();
@@ -183,13 +184,18 @@ impl Running {
             .map_or(serde_json::Value::Null, |rejected| {
                 rejected.error.diagnostics.to_json(&rejected.error.sources)
             });
+        let live = Live::new(loaded.snapshot, out_of_step.collect(), details);
+        if options.settle.is_some() {
+            live.note_watch("not yet".to_owned());
+        }
         let gateway = Arc::new(Gateway {
-            live: Live::new(loaded.snapshot, out_of_step.collect(), details),
+            live,
             services,
             audit,
             load: Load::default(),
             phase: watch::Sender::new(Phase::Serving),
             descriptors,
+            reach,
         });
         reload::started(&gateway, rejected.as_ref()).await;
         let admin_thread = admin::start(admin_listeners, admin, Arc::clone(&gateway));
@@ -257,21 +263,14 @@ impl Drop for Running {
     }
 }
 
-/// Takes a socket that was open before; `open` is whether it may reach beyond this machine.
-fn adopt(
-    socket: TcpListener,
-    open: bool,
-    key: &'static str,
-) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Takes a socket that was open before.
+fn adopt(socket: TcpListener, key: &'static str) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Bind {
         address: SocketAddr::from(([0, 0, 0, 0], 0)),
         key,
         source,
     };
     let address = socket.local_addr().map_err(failed)?;
-    if !open && !address.ip().is_loopback() {
-        return Err(StartError::Exposed { address, key });
-    }
     Ok((socket, address))
 }
 
@@ -293,14 +292,22 @@ fn unix(
     if settings.admin.socket.is_none() {
         return Ok(None);
     }
-    // What a process left behind that did not end in peace. A socket that somebody listens on is not taken.
-    let left = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_socket());
-    if left && UnixStream::connect(&path).is_err() {
-        std::fs::remove_file(&path).map_err(failed)?;
+    // Made under another name, so that nobody opens it who may not, and put in the place of what another
+    // process has left there, or listens on: that one is about to stop. What is no socket is not replaced.
+    if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.file_type().is_socket()) {
+        return Err(failed(ErrorKind::AlreadyExists.into()));
     }
-    let socket = UnixListener::bind(&path).map_err(failed)?;
-    let file = SocketFile(path.clone());
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let made = path.with_extension(format!("{}.new", std::process::id()));
+    let _ = std::fs::remove_file(&made); // of a process that had this number before
+    let socket = UnixListener::bind(&made).map_err(failed)?;
+    let private = std::fs::Permissions::from_mode(0o600);
+    let placed = std::fs::set_permissions(&made, private)
+        .and_then(|()| std::fs::rename(&made, &path))
+        .and_then(|()| SocketFile::new(path.clone()));
+    let file = placed.map_err(|error| {
+        let _ = std::fs::remove_file(&made); // it may have been renamed
+        failed(error)
+    })?;
     Ok(Some(Socket::Unix(socket, Some(file))))
 }
 

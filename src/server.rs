@@ -22,7 +22,7 @@ use crate::audit::Audit;
 use crate::services::Services;
 use crate::snapshot::{Endpoint, Live, Settings};
 use front::{Front, Limits, Listener, Peer};
-use load::{Load, Place};
+use load::{Guest, Load};
 
 /// How long the metadata may be kept by those who fetch it, in seconds.
 const METADATA_MAX_AGE: i64 = 60;
@@ -42,6 +42,35 @@ pub struct Gateway {
     pub phase: watch::Sender<Phase>,
     /// How many connections its file descriptors are enough for, where that is known.
     pub descriptors: Option<usize>,
+    /// Which of its listeners others can reach, whatever is configured: sockets may have been handed over.
+    pub reach: Reach,
+}
+
+/// Which listeners reach beyond this machine.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Reach {
+    /// The token listener.
+    pub token: bool,
+    /// The admin listener.
+    pub admin: bool,
+}
+
+impl Reach {
+    /// The section of cambist.yaml that does not say what protects its listener from the network, if there is
+    /// one: TLS, or a word that it is meant.
+    #[must_use]
+    pub fn exposed(self, settings: &Settings) -> Option<&'static str> {
+        let admin = &settings.admin;
+        if self.token && !settings.plain_http && settings.tls.is_none() {
+            Some("server")
+        } else if self.admin
+            && (admin.tokens.is_empty() || (!admin.plain_http && admin.tls.is_none()))
+        {
+            Some("admin")
+        } else {
+            None
+        }
+    }
 }
 
 /// How far a process's life has come.
@@ -89,7 +118,12 @@ fn limits(gateway: &Gateway, settings: &Settings) -> Limits {
     let descriptors = gateway.descriptors.unwrap_or(usize::MAX);
     Limits {
         connections: settings.max_connections.min(descriptors),
-        per_peer: Some(settings.max_connections_per_peer),
+        // Also where there are fewer than are configured, nobody has all of them.
+        per_peer: Some(
+            settings
+                .max_connections_per_peer
+                .min((descriptors / 4).max(1)),
+        ),
         head: settings.header_timeout,
         idle: settings.idle_timeout,
         write: settings.body_timeout,
@@ -112,7 +146,13 @@ async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: Peer) -
             let realm = Arc::clone(realm);
             // HTTP/2 has many requests on a connection; in all there are no more than of connections.
             let most = snapshot.settings.max_connections;
-            let Some(place) = gateway.load.requests.enter(most) else {
+            let room =
+                gateway
+                    .load
+                    .requests
+                    .enter(most)
+                    .zip(share(gateway, &snapshot.settings, peer));
+            let Some(room) = room else {
                 gateway.services.metrics.shed("requests");
                 return respond::overloaded();
             };
@@ -120,7 +160,7 @@ async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: Peer) -
             let gateway = Arc::clone(gateway);
             let line = tokio::spawn(async move {
                 let response = token::answer(&gateway, &snapshot, &realm, request, peer).await;
-                drop::<Place>(place);
+                drop(room);
                 response
             });
             return line.await.unwrap_or_else(|_| respond::failed());
@@ -134,18 +174,41 @@ async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: Peer) -
     }
 }
 
+/// A peer's share of the requests that have begun; a proxy stands for many. `None` where it has all of it.
+fn share(gateway: &Gateway, settings: &Settings, peer: Peer) -> Option<Option<Guest>> {
+    let Some(ip) = peer.ip().filter(|ip| !settings.trusts(*ip)) else {
+        return Some(None);
+    };
+    let most = settings.max_connections_per_peer;
+    gateway.load.requesting.enter(ip, most).map(Some)
+}
+
 /// The host that a request is for, in lower case, without a port: `:authority`, or `Host`, of which HTTP/1.1
-/// has exactly one (RFC 9112 §3.2). HTTP/1.0 may go without; then it is empty.
+/// has exactly one (RFC 9112 §3.2). HTTP/1.0 may go without; then it is empty. `None` where it is no host.
 pub(crate) fn host<B>(request: &Request<B>) -> Option<String> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     let authority = match (request.uri().authority(), first, second) {
         (_, _, Some(_)) => return None,
+        // RFC 9113 §8.3.1: they must agree. In HTTP/1.1 the request target goes before the header.
+        (Some(authority), Some(host), None)
+            if request.version() == Version::HTTP_2
+                && !host
+                    .as_bytes()
+                    .eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            return None;
+        }
+        (Some(_), None, None) if request.version() == Version::HTTP_11 => return None,
         (Some(authority), ..) => authority.clone(),
         (None, Some(host), None) if host.is_empty() => return Some(String::new()),
         (None, Some(host), None) => host.to_str().ok()?.parse().ok()?,
         (None, None, None) if request.version() == Version::HTTP_11 => return None,
         (None, None, None) => return Some(String::new()),
     };
-    Some(authority.host().to_ascii_lowercase())
+    let (host, all) = (authority.host(), authority.as_str());
+    // No user information (RFC 9110 §4.2.4), and a port that is one.
+    let port = all.strip_prefix(host)?;
+    let good = port.is_empty() || port == ":" || authority.port_u16().is_some();
+    good.then(|| host.to_ascii_lowercase())
 }

@@ -71,7 +71,7 @@ pub struct Realm {
     pub redact: BTreeSet<String>,
     /// The `Host`s that its endpoints answer; any, where there are none.
     pub hosts: BTreeSet<String>,
-    /// SHA-256 over every file that it was read from, in base64url.
+    /// SHA-256 over every file that it was read from, the root's too, in base64url.
     pub hash: String,
     /// When it was loaded.
     pub loaded_at: NumericDate,
@@ -166,8 +166,6 @@ pub struct Snapshot {
     pub settings: Settings,
     /// A hash over all that is live.
     pub hash: String,
-    /// A hash over the root alone, where it names realms.
-    pub root: String,
     /// When it was loaded.
     pub loaded_at: NumericDate,
     /// Every file that was read, or missed; also those of realms that were rejected.

@@ -145,6 +145,6 @@ pub fn connections_that_fit() -> Option<usize> {
         Err(_) => current,
     };
     let limit = usize::try_from(limit?).ok()?;
-    let kept = (limit / 4).clamp(32, 256);
+    let kept = (limit / 4).clamp(32, 1024);
     Some(limit.saturating_sub(kept).max(1))
 }

@@ -37,11 +37,15 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(verb: &Serve) -> Exit {
-    // To the end: what is left of the traces is sent then.
-    let _tracer = start_logs(verb.log_format);
     // Before any thread: it changes the environment.
     let inherited = inherited().map_err(could_not)?;
-    Ok(runtime()?.block_on(serve(verb, inherited)))
+    // To the end: what is left of the traces is sent then.
+    let _tracer = start_logs(verb.log_format);
+    let runtime = runtime()?;
+    let code = runtime.block_on(serve(verb, inherited));
+    // What hangs, such as a reload that reads from where nobody answers, is not waited for.
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 #[expect(

@@ -8,7 +8,7 @@ use super::realm::Ground;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::{Algorithm, KeyError, SigningKey, SigningKeys, Succession};
 use crate::section::{Node, Seconds, Section};
-use crate::snapshot::{EphemeralKey, Settings};
+use crate::snapshot::{EphemeralKey, Realm, Settings};
 use zeroize::Zeroizing;
 
 /// How long a new key is published before it signs, in seconds, unless configured otherwise.
@@ -39,10 +39,11 @@ struct Reader<'a> {
 pub(super) fn signing_keys(
     root: &mut Section,
     ground: &Ground<'_>,
+    current: Option<&Realm>,
     sources: &mut Sources,
     problems: &mut Diagnostics,
 ) -> Option<Keys> {
-    let (now, current) = (ground.services.clock.now(), ground.current);
+    let now = ground.services.clock.now();
     let notice = notice(root, problems);
     let node = root.require("keys", problems)?;
     let span = node.span.clone();

@@ -54,7 +54,14 @@ pub(super) fn realm(
     let issuer = own_issuer(root, problems);
     let token_path = token_path(root, issuer.as_ref(), problems);
     let hosts = hosts(root, problems);
-    let own = keys::signing_keys(root, ground, sources, problems);
+    // Another issuer has other keys, whatever its realm is called.
+    let same = |current: &&Realm| {
+        issuer
+            .as_ref()
+            .is_none_or(|(issuer, _)| current.issuer == *issuer)
+    };
+    let running = ground.current.filter(same);
+    let own = keys::signing_keys(root, ground, running, sources, problems);
     let keys = own.as_ref().map(|own| &own.keys);
     let resources = resources(root, problems);
     let us = issuer.as_ref().map(|(issuer, uri)| Us {

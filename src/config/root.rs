@@ -118,8 +118,8 @@ pub(super) fn load(
     if let (Some(realm), false) = (only, problems.has_errors()) {
         several.only(realm, &common, problems);
     }
-    let (now, root) = (services.clock.now(), common.hash.clone());
-    several.finish(sources, read.settings, root, found, now)
+    let now = services.clock.now();
+    several.finish(sources, read.settings, found, now)
 }
 
 /// What stands beside `realms:` and belongs to one of them.
@@ -154,6 +154,11 @@ fn replay(root: &mut Section, problems: &mut Diagnostics) -> Limits {
 }
 
 impl<'a> Common<'a> {
+    /// The hash of a realm that these were read for: what the root says is a part of it.
+    fn hash_of(&self, sources: &Sources) -> String {
+        sha256_base64url(format!("{}\n{}", self.hash, sources.hash()).as_bytes())
+    }
+
     fn running(&self, name: &RealmName) -> Option<&'a Arc<Realm>> {
         self.current.and_then(|current| current.realms.get(name))
     }
@@ -227,7 +232,6 @@ impl<'a> Common<'a> {
         &self,
         mut realm: Realm,
         mut warnings: Diagnostics,
-        same_root: bool,
     ) -> Result<Arc<Realm>, Diagnostics> {
         if self.tests == Tests::Run {
             realm.test(&mut warnings);
@@ -239,16 +243,12 @@ impl<'a> Common<'a> {
         let now = self.services.clock.now();
         let outlived = |running: &Realm| running.keys.outlived(now, running.longest_lifetime());
         Ok(match self.running(&realm.name) {
-            Some(running) if same_root && running.hash == realm.hash && !outlived(running) => {
+            // INVARIANT: the hash is over all that a realm is made of, the root included.
+            Some(running) if running.hash == realm.hash && !outlived(running) => {
                 Arc::clone(running)
             }
             _ => Arc::new(realm),
         })
-    }
-
-    fn same_root(&self) -> bool {
-        self.current
-            .is_some_and(|current| current.root == self.hash)
     }
 }
 
@@ -274,7 +274,7 @@ struct Several {
 impl Several {
     /// The one realm of a configuration without `realms:`: its file is the root.
     fn only(&mut self, realm: Realm, common: &Common<'_>, problems: &mut Diagnostics) {
-        match common.settled(realm, Diagnostics::default(), true) {
+        match common.settled(realm, Diagnostics::default()) {
             Ok(realm) => {
                 self.live.insert(realm.name.clone(), realm);
             }
@@ -318,14 +318,15 @@ impl Several {
             }
             self.add(name, &key, &text, common);
         }
-        self.tell_apart(common);
+        self.tell_apart(common, problems);
     }
 
     fn add(&mut self, name: RealmName, key: &Key, dir: &str, common: &Common<'_>) {
         let mut sources = Sources::below(common.dir, dir);
         let mut problems = Diagnostics::default();
         let realm = common.realm(&name, &mut sources, &mut problems);
-        self.hashes.insert(name.clone(), sources.hash());
+        let hash = common.hash_of(&sources);
+        self.hashes.insert(name.clone(), hash.clone());
         self.files.extend(sources.files());
         self.contents.extend(sources.contents());
         self.keys.insert(name.clone(), key.span.clone());
@@ -336,9 +337,10 @@ impl Several {
             Some(realm) if !problems.has_errors() => {
                 let realm = Realm {
                     sources: text,
+                    hash,
                     ..realm
                 };
-                common.settled(realm, problems, common.same_root())
+                common.settled(realm, problems)
             }
             _ => Err(problems),
         };
@@ -360,7 +362,7 @@ impl Several {
     ) {
         let mut sources = Sources::below(common.dir, dir);
         sources.text(ROOT, None, &mut Diagnostics::default());
-        self.hashes.insert(name.clone(), sources.hash());
+        self.hashes.insert(name.clone(), common.hash_of(&sources));
         self.files.extend(sources.files());
         self.keys.insert(name.clone(), key.span.clone());
         self.reject(&name, problem.into(), common);
@@ -378,21 +380,35 @@ impl Several {
         };
     }
 
-    /// Where two realms would answer the same request, those of them that are new are not taken. What runs can
-    /// be told apart, so this ends.
-    fn tell_apart(&mut self, common: &Common<'_>) {
+    /// Where two realms would answer the same request, those of them that have changed are not taken. What runs
+    /// can be told apart, so this ends. At the start nobody can say which of them is right.
+    fn tell_apart(&mut self, common: &Common<'_>, problems: &mut Diagnostics) {
         while let Err(conflicts) = Routes::new(&self.live) {
             let before = self.rejected.len();
             for conflict in conflicts {
-                for name in [&conflict.first, &conflict.second] {
-                    let new = match (self.live.get(name), common.running(name)) {
-                        (Some(live), Some(running)) => !Arc::ptr_eq(live, running),
+                let both = [&conflict.first, &conflict.second];
+                if common.current.is_none() {
+                    both.iter()
+                        .for_each(|name| problems.push(self.ambiguous(&conflict, name)));
+                    continue;
+                }
+                let changed =
+                    |name: &&&RealmName| match (self.live.get(**name), common.running(name)) {
+                        (Some(live), Some(running)) => live.contents != running.contents,
                         (live, _) => live.is_some(),
                     };
-                    if new {
-                        let problem = self.ambiguous(&conflict, name);
-                        self.reject(name, problem.into(), common);
-                    }
+                let other = |name: &&&RealmName| match (self.live.get(**name), common.running(name))
+                {
+                    (Some(live), Some(running)) => !Arc::ptr_eq(live, running),
+                    (live, _) => live.is_some(),
+                };
+                let mut blamed: Vec<&RealmName> = both.iter().filter(changed).copied().collect();
+                if blamed.is_empty() {
+                    blamed = both.iter().filter(other).copied().collect();
+                }
+                for name in blamed {
+                    let problem = self.ambiguous(&conflict, name);
+                    self.reject(name, problem.into(), common);
                 }
             }
             if self.rejected.len() == before {
@@ -419,7 +435,6 @@ impl Several {
         self,
         sources: Sources,
         settings: Option<Settings>,
-        root: String,
         mut found: Diagnostics,
         now: NumericDate,
     ) -> Result<Loaded, Box<LoadError>> {
@@ -459,6 +474,9 @@ impl Several {
             (settings, routes, found.has_errors(), self.live.is_empty())
         else {
             found.extend(diagnostics);
+            for realm in self.live.values() {
+                found.extend(realm.warnings.clone());
+            }
             return Err(error(found));
         };
         let rejected = (!realms.is_empty()).then(|| Rejected {
@@ -474,7 +492,6 @@ impl Several {
                 routes,
                 settings,
                 hash: live,
-                root,
                 loaded_at: now,
                 files: files.clone(),
                 contents,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Activity {
     running: AtomicUsize,
     /// Whether there was a request ever.
     used: AtomicBool,
+    /// Told when there is one.
+    first: Notify,
     /// Whether it speaks HTTP/2, where bytes may come that begin no request.
     http2: AtomicBool,
     /// When it last became idle.
@@ -42,6 +45,7 @@ impl Activity {
         Self {
             running: AtomicUsize::new(0),
             used: AtomicBool::new(false),
+            first: Notify::new(),
             http2: AtomicBool::new(false),
             idle_since: AtomicU64::new(now()),
             head_since: AtomicU64::new(0),
@@ -51,14 +55,31 @@ impl Activity {
     /// A request's head is here.
     pub(super) fn begin(self: &Arc<Self>, http2: bool) -> Running {
         self.running.fetch_add(1, Ordering::SeqCst);
-        self.used.store(true, Ordering::SeqCst);
         self.http2.store(http2, Ordering::SeqCst);
+        if !self.used.swap(true, Ordering::SeqCst) {
+            self.first.notify_waiters();
+        }
         self.head_since.store(0, Ordering::SeqCst);
         Running(Arc::clone(self))
     }
 
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits until there was a request.
+    pub(super) async fn used(&self) {
+        loop {
+            let first = self.first.notified();
+            if self.used.load(Ordering::SeqCst) {
+                return;
+            }
+            first.await;
+        }
     }
 
     fn read(&self) {

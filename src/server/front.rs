@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use super::activity::{Activity, Deadlines, Watched};
@@ -83,12 +85,31 @@ pub(crate) enum Listener {
 
 /// The file of a Unix socket that was made here.
 #[derive(Debug)]
-pub(crate) struct SocketFile(pub(crate) PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    pub(crate) fn new(path: PathBuf) -> std::io::Result<Self> {
+        let id = identity(&path)?;
+        Ok(Self { path, id })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // somebody may have taken it away
+        // Another process may have put its own there.
+        if identity(&self.path).is_ok_and(|id| id == self.id) {
+            let _ = std::fs::remove_file(&self.path); // or it has gone meanwhile
+        }
     }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 /// Who is at the other end.
@@ -249,15 +270,17 @@ fn room(
     settings: &Settings,
     peer: Peer,
 ) -> Option<Room> {
-    let counter = match front.until {
-        Phase::Stopped => &gateway.load.admin_connections,
-        _ => &gateway.load.connections,
+    let load = &gateway.load;
+    let (counter, peers) = match (front.until, peer) {
+        (Phase::Stopped, Peer::Local { .. }) => (&load.local_connections, &load.admin_peers),
+        (Phase::Stopped, Peer::Remote(_)) => (&load.admin_connections, &load.admin_peers),
+        _ => (&load.connections, &load.peers),
     };
     let place = counter.enter(limits.connections)?;
     let guest = match (limits.per_peer, peer) {
         // Behind a proxy stand many.
         (Some(most), Peer::Remote(peer)) if !settings.trusts(peer.ip()) => {
-            Some(gateway.load.peers.enter(peer.ip(), most)?)
+            Some(peers.enter(peer.ip(), most)?)
         }
         _ => None,
     };
@@ -311,20 +334,33 @@ async fn converse<I, S, A>(
         idle: limits.idle,
     };
     let mut leave = pin!(async {
-        // HTTP/2 can say that it is leaving without losing a request: as soon as it is known.
         let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+        // Whoever has just connected is about to ask: the answer is the last one, and the head has its deadline.
+        activity.used().await;
+        // HTTP/2 can say that it is leaving without losing a request: as soon as it is known.
         if !activity.is_http2() {
             let _ = phase.wait_for(|phase| *phase >= front.until).await;
         }
     });
     let mut leaving = false;
+    let mut linger = pin!(tokio::time::sleep(Duration::MAX));
     let mut over = pin!(activity.over(deadlines));
     let ended = loop {
         tokio::select! {
+            // What is here already is taken in before anything is closed.
+            biased;
             ended = connection.as_mut() => break ended,
             () = leave.as_mut(), if !leaving => {
                 leaving = true;
                 connection.as_mut().graceful_shutdown();
+                linger.as_mut().reset(Instant::now() + limits.write);
+            }
+            () = linger.as_mut(), if leaving => {
+                if !activity.is_running() {
+                    // Its answers are there; it does not take them.
+                    break Ok(());
+                }
+                linger.as_mut().reset(Instant::now() + limits.write);
             }
             () = over.as_mut() => {
                 // Nothing runs. HTTP/2 is told so; whoever does not finish a head, or says nothing, is not.

@@ -1,11 +1,14 @@
 //! How much is going on at once, and how much may: counted, so that a limit can change while it is counted.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::oauth::id::RealmName;
 
 /// What a process is doing.
 #[derive(Debug, Default)]
@@ -20,6 +23,14 @@ pub struct Load {
     pub exchanges: Arc<Counter>,
     /// Connections to the token listener by where they come from.
     pub peers: Arc<Peers>,
+    /// Requests that have begun, by where they come from: HTTP/2 has many on a connection.
+    pub requesting: Arc<Peers>,
+    /// Exchanges by realm.
+    pub realms: Arc<Shares<RealmName>>,
+    /// Connections to the admin's Unix socket, which take nobody's place either.
+    pub local_connections: Arc<Counter>,
+    /// Connections to the admin listener by where they come from.
+    pub admin_peers: Arc<Peers>,
 }
 
 /// Something that is counted.
@@ -72,40 +83,60 @@ impl Drop for Place {
 
 /// Connections by where they come from: an IPv4 address, or the /64 that an IPv6 host can move about in.
 #[derive(Debug, Default)]
-pub struct Peers(Mutex<HashMap<IpAddr, usize>>);
+pub struct Peers(Arc<Shares<IpAddr>>);
+
+/// Something of a peer.
+pub type Guest = Share<IpAddr>;
 
 impl Peers {
     /// One more of a peer, where it has fewer than `most`. It counts until it is dropped.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Guest> {
-        let peer = network(peer);
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = peers.entry(peer).or_insert(0);
+    pub fn enter(&self, peer: IpAddr, most: usize) -> Option<Guest> {
+        self.0.enter(network(peer), most)
+    }
+}
+
+/// How many each has of something.
+#[derive(Debug)]
+pub struct Shares<K>(Mutex<HashMap<K, usize>>);
+
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash> Shares<K> {
+    /// One more, where it has fewer than `most`. It counts until it is dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, of: K, most: usize) -> Option<Share<K>> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(of.clone()).or_insert(0);
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Guest {
-            peers: Arc::clone(self),
-            peer,
+        Some(Share {
+            shares: Arc::clone(self),
+            of,
         })
     }
 }
 
-/// A connection of a peer.
+/// One of those that somebody has.
 #[derive(Debug)]
-pub struct Guest {
-    peers: Arc<Peers>,
-    peer: IpAddr,
+pub struct Share<K: Eq + Hash> {
+    shares: Arc<Shares<K>>,
+    of: K,
 }
 
-impl Drop for Guest {
+impl<K: Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
-        let mut peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = peers.get_mut(&self.peer) {
+        let mut counts = self.shares.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.of) {
             *count -= 1;
             if *count == 0 {
-                peers.remove(&self.peer);
+                counts.remove(&self.of);
             }
         }
     }
@@ -149,6 +180,6 @@ mod tests {
         let v4 = peers.enter(at("192.0.2.1"), 1).unwrap();
         assert!(peers.enter(at("::ffff:192.0.2.1"), 1).is_none());
         drop((first, other, v4));
-        assert!(peers.0.lock().unwrap().is_empty());
+        assert!(peers.0.0.lock().unwrap().is_empty());
     }
 }

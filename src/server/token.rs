@@ -102,8 +102,15 @@ async fn traced(
     let line = async {
         let incoming = read(request, peer, settings);
         let incoming = incoming.instrument(phase!("request")).await?;
-        let Some(free) = gateway.load.exchanges.enter(settings.max_in_flight) else {
-            // As much is worked on as may be.
+        // As much is worked on as may be; a realm among several has no more than half of it, so that one whose
+        // identity provider hangs leaves room for the others.
+        let most = settings.max_in_flight;
+        let share = match snapshot.realms.len() {
+            1 => most,
+            _ => most.div_ceil(2),
+        };
+        let of_realm = gateway.load.realms.enter(realm.name.clone(), share);
+        let Some(free) = gateway.load.exchanges.enter(most).zip(of_realm) else {
             return Ok(None);
         };
         place = Some((free, metrics.in_flight()));

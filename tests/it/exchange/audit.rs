@@ -442,3 +442,49 @@ async fn f29_metrics_hold_no_value_of_a_request() {
     let failed = "cambist_exchanges_total{outcome=\"refused\",processor=\"\",realm=\"default\",reason=\"client_auth_failed\"} 5";
     assert!(after.contains(failed), "{after}");
 }
+
+/// A change of the configuration that could not be recorded is recorded before anything else is.
+#[tokio::test]
+async fn a_change_that_waits_for_its_record_gets_it_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let path = logs.join("audit.jsonl");
+    let target = Target::File {
+        path: path.clone(),
+        fsync: false,
+    };
+    let audit = cambist::audit::Audit::to(target).unwrap();
+    fs::rename(&logs, dir.path().join("gone")).unwrap();
+    let change = |new: &str| cambist::snapshot::Change {
+        time: "2026-11-28T12:00:00.000Z".to_owned(),
+        event: "config",
+        cause: "files",
+        principal: None,
+        result: "applied",
+        old: None,
+        new: new.to_owned(),
+        files: cambist::snapshot::Names::default(),
+        items: std::collections::BTreeMap::new(),
+        rejected: Vec::new(),
+        details: Vec::new(),
+    };
+    for new in ["one", "two"] {
+        assert!(audit.record_change(&change(new)).await.is_err());
+    }
+    assert!(!audit.probe("2026-11-28T12:00:01.000Z".to_owned()).await);
+    fs::rename(dir.path().join("gone"), &logs).unwrap();
+    while !audit.probe("2026-11-28T12:00:02.000Z".to_owned()).await {}
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let new: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["event"] == "config")
+        .map(|line| &line["new"])
+        .collect();
+    assert_eq!(new, ["one", "two"], "{text}");
+    assert_eq!(lines[0]["new"], "one");
+}

@@ -4,8 +4,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cambist::reload::reload;
-use cambist::run::Running;
+use cambist::audit::sink::Target;
+use cambist::clock::Clock;
+use cambist::oauth::NumericDate;
+use cambist::reload::{ReloadOutcome, reload};
+use cambist::run::{Options, Running};
+use cambist::system::Inherited;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
@@ -321,4 +325,80 @@ async fn a_head_that_is_too_large_is_refused() {
     let answer = crate::support::call(running.address, request.as_bytes()).await;
     assert!(matches!(answer.status, 0 | 431), "{answer:?}");
     assert_eq!(super::get(&running, "x", "/jwks").await.status, 200);
+}
+
+/// RFC 9113 section 8.3.1: `:authority` and `Host` agree, or nobody is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_in_one_request_are_none() {
+    let (running, _dir, idp) = serve("").await;
+    let token = subject_token(&idp);
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut sender = over_http2(stream).await;
+    for (host, status) in [
+        ("as.example.com", 200),
+        ("AS.example.com", 200),
+        ("evil.example.com", 400),
+    ] {
+        let mut request = exchange(&token);
+        request.headers_mut().insert("host", host.parse().unwrap());
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{host}");
+    }
+}
+
+/// A socket that others can reach stays protected, whatever `listen` says: also after a reload.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reload_bares_a_socket_that_was_handed_over() {
+    let (dir, idp) = (tempfile::tempdir().unwrap(), idp());
+    let more =
+        "server: { listen: 127.0.0.1:0, insecure_http: true }\nadmin: { listen: 127.0.0.1:0 }\n";
+    write_realm(
+        dir.path(),
+        "https://as.example.com",
+        more,
+        &secret("rs08"),
+        &idp,
+    );
+    let options = Options {
+        audit: Some(Target::Memory(Arc::default())),
+        inherited: Inherited {
+            token: Some(std::net::TcpListener::bind("0.0.0.0:0").unwrap()),
+            ..Inherited::default()
+        },
+        ..Options::of(Clock::fixed(NumericDate(crate::support::NOW)))
+    };
+    let running = Running::start(dir.path(), options).await.unwrap();
+    let file = dir.path().join("cambist.yaml");
+    let yaml = fs::read_to_string(&file).unwrap();
+    fs::write(&file, yaml.replace(", insecure_http: true", "")).unwrap();
+    match reload(&running.gateway, dir.path()) {
+        ReloadOutcome::Rejected(rejected) => {
+            assert_eq!(rejected.error.diagnostics.sorted()[0].code, "E1009");
+        }
+        other => panic!("{}", other.name()),
+    }
+    let status = super::status(&running).await;
+    assert_eq!(status["realms"]["default"]["in_step"], false);
+    assert!(running.gateway.live.load().settings.plain_http);
+}
+
+/// A client that takes none of its answer does not hold up the end for longer than anybody may take to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_does_not_hold_up_the_end() {
+    let (running, _dir, _) = serve(", body_timeout: 1s, request_timeout: 1h").await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://as.example.com/jwks")
+        .body(Full::new(Bytes::new()))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let stopped = tokio::time::timeout(Duration::from_secs(20), running.stop()).await;
+    assert_eq!(stopped, Ok(true));
+    drop(answer);
 }

@@ -51,7 +51,7 @@ fn realm(server: &str) -> (TempDir, Arc<String>) {
     (dir, Arc::new(format!("{request}CONNECTION\r\n{body}")))
 }
 
-/// The program, serving.
+/// The program, serving, until this is dropped.
 struct Process {
     child: Child,
     address: SocketAddr,
@@ -95,15 +95,25 @@ impl Process {
 
     /// The exit code, once it has ended.
     async fn ended(mut self) -> Option<i32> {
-        tokio::task::spawn_blocking(move || self.child.wait().unwrap().code())
-            .await
-            .unwrap()
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn ask(&self, path: &str) -> crate::support::Answer {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         call(self.admin, request.as_bytes()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -116,26 +126,37 @@ struct Traffic {
 }
 
 impl Traffic {
-    /// Clients of both kinds: one connection for each request, and one for as many as the server allows.
+    /// Clients of three kinds: one connection for as many requests as the server allows, one for each request, and
+    /// one for each that says nothing for a while first.
     fn start(
         address: SocketAddr,
         request: &Arc<String>,
     ) -> (Arc<Self>, Vec<tokio::task::JoinHandle<()>>) {
         let traffic = Arc::new(Self::default());
-        let clients = (0..8).map(|number| {
+        let clients = (0..9).map(|number| {
             let (traffic, request) = (Arc::clone(&traffic), Arc::clone(request));
-            tokio::spawn(async move { traffic.client(address, &request, number % 2 == 0).await })
+            let pause = (number % 3 == 2).then(|| Duration::from_millis(5));
+            tokio::spawn(async move {
+                let keep = number % 3 == 0;
+                traffic.client(address, &request, keep, pause).await;
+            })
         });
         let clients = clients.collect();
         (traffic, clients)
     }
 
-    async fn client(&self, address: SocketAddr, request: &str, keep: bool) {
+    async fn client(
+        &self,
+        address: SocketAddr,
+        request: &str,
+        keep: bool,
+        pause: Option<Duration>,
+    ) {
         let connection = if keep { "" } else { "Connection: close\r\n" };
         let request = request.replace("CONNECTION\r\n", &format!("{connection}\r\n"));
         let mut open: Option<TcpStream> = None;
         while !self.stop.load(Ordering::SeqCst) {
-            match exchange(&mut open, address, &request).await {
+            match exchange(&mut open, address, &request, pause).await {
                 Ok(200) => self.good.fetch_add(1, Ordering::SeqCst),
                 _ => {
                     open = None;
@@ -172,11 +193,15 @@ async fn exchange(
     open: &mut Option<TcpStream>,
     address: SocketAddr,
     request: &str,
+    pause: Option<Duration>,
 ) -> std::io::Result<u16> {
     let mut stream = match open.take() {
         Some(stream) => stream,
         None => TcpStream::connect(address).await?,
     };
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+    }
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     loop {
@@ -421,7 +446,7 @@ fn a_socket_that_reaches_further_than_the_configuration_allows_is_refused() {
 /// away, and the admin listener, the records and the next requests do not notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn f20_file_descriptors_that_run_out_come_back() {
-    let (dir, request) = realm("");
+    let (dir, request) = realm(", trusted_proxies: [127.0.0.0/8]");
     let script = format!(
         "ulimit -n 80; exec {} serve --log-format json \"$0\"",
         env!("CARGO_BIN_EXE_cambist")
@@ -484,7 +509,9 @@ fn f5_without_file_events_it_looks_from_time_to_time() {
     let watch = runtime.block_on(async {
         loop {
             let status = process.ask("/status").await.json();
-            if status["watch"] != "off" {
+            // After its first look, which nobody asked for.
+            let metrics = process.ask("/metrics").await.body;
+            if metrics.contains("cambist_config_reloads_total{result=\"unchanged\"} 1") {
                 return status["watch"].as_str().unwrap().to_owned();
             }
         }

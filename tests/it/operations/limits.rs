@@ -196,3 +196,45 @@ async fn ten_times_too_much_is_survived() {
     assert_eq!(world.load().exchanges.now(), 0);
     assert_eq!(world.good().await, 200);
 }
+
+/// HTTP/2 has many requests on a connection; they count like connections do.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_do_not_come_are_bounded_for_each_peer() {
+    let world =
+        world(", max_connections: 12, max_connections_per_peer: 3, body_timeout: 20s").await;
+    let stream = TcpStream::connect(world.gateway.running.address)
+        .await
+        .unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let ask = || {
+        // A body that never ends.
+        let body = http_body_util::StreamBody::new(futures_util::stream::pending::<
+            Result<hyper::body::Frame<hyper::body::Bytes>, std::convert::Infallible>,
+        >());
+        let request = hyper::Request::post("http://as.example.com/token")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .unwrap();
+        let mut sender = sender.clone();
+        tokio::spawn(async move { sender.send_request(request).await.unwrap().status() })
+    };
+    let held = [ask(), ask(), ask()];
+    while world.load().requests.now() < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask().await.unwrap(), 503);
+    let metrics = world.gateway.admin("/metrics").await.body;
+    assert!(
+        metrics.contains("cambist_requests_shed_total{reason=\"requests\"} 1\n"),
+        "{metrics}"
+    );
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(sender);
+    world.load().requests.none().await;
+    assert_eq!(world.good().await, 200);
+}

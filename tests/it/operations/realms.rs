@@ -126,7 +126,10 @@ async fn a_realm_is_chosen_by_host_where_paths_are_the_same() {
         ("as.example.com.", "404"),
         ("as.example.com, as.example.org", "400"),
         ("as.example.com\r\nHost: as.example.org", "400"),
-        ("evil@as.example.com", "https://as.example.com"),
+        ("evil@as.example.com", "400"),
+        ("as.example.com:", "https://as.example.com"),
+        ("as.example.com:99999", "400"),
+        ("as.example.com:x", "400"),
         ("[::1", "400"),
     ] {
         assert_eq!(issuer(host).await, answers, "{host}");
@@ -373,4 +376,142 @@ async fn the_way_to_a_realm_that_runs_is_not_given_away() {
         get(&running, "x", path).await.json()["issuer"],
         "https://as.example.com/moved"
     );
+}
+
+/// What a realm is made of is more than its own files: one that was rejected, and comes back as it was, is under
+/// the root as it is now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_that_was_kept_follows_the_root_when_it_can() {
+    let (dir, idp) = by_path();
+    let running = start(dir.path()).await;
+    let lifetime = async |realm: &str| {
+        let path = format!("/{realm}/token");
+        let answer = trade(&running, "x", &path, &secret(realm), &subject_token(&idp)).await;
+        answer.json()["expires_in"].as_i64().unwrap()
+    };
+    let before = running
+        .gateway
+        .live
+        .load()
+        .realm(Some("corp"))
+        .unwrap()
+        .hash
+        .clone();
+    let (root, corp) = (
+        dir.path().join("cambist.yaml"),
+        dir.path().join("corp/main.policy"),
+    );
+    let good = fs::read_to_string(&corp).unwrap();
+    fs::write(&corp, "policy 1 module main\nrule {").unwrap();
+    fs::write(&root, ROOT.replace("77s", "55s")).unwrap();
+    assert_eq!(reload(&running.gateway, dir.path()).name(), "applied");
+    assert_eq!(
+        (lifetime("corp").await, lifetime("partner").await),
+        (77, 55)
+    );
+    fs::write(&corp, &good).unwrap();
+    assert_eq!(reload(&running.gateway, dir.path()).name(), "applied");
+    assert_eq!(
+        (lifetime("corp").await, lifetime("partner").await),
+        (55, 55)
+    );
+    // A record says which of the two it was.
+    assert_ne!(
+        running
+            .gateway
+            .live
+            .load()
+            .realm(Some("corp"))
+            .unwrap()
+            .hash,
+        before
+    );
+    assert_eq!(reload(&running.gateway, dir.path()).name(), "unchanged");
+}
+
+/// Whoever comes later, and would be somebody who is there, is the one that is not taken. Where both are new,
+/// nobody can say which is right, and nothing starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_takes_nobodys_place() {
+    let (dir, idp) = by_path();
+    let running = start(dir.path()).await;
+    write_realm(
+        &dir.path().join("third"),
+        "https://as.example.com/corp",
+        "",
+        &secret("third"),
+        &idp,
+    );
+    let with_third = ROOT.replace("realms: {", "realms: { third: third,");
+    fs::write(dir.path().join("cambist.yaml"), with_third).unwrap();
+    match reload(&running.gateway, dir.path()) {
+        ReloadOutcome::Applied(_, Some(rejected)) => {
+            assert_eq!(
+                rejected
+                    .realms
+                    .iter()
+                    .map(|name| name.as_str())
+                    .collect::<Vec<_>>(),
+                ["third"]
+            );
+        }
+        other => panic!("{}", other.name()),
+    }
+    let said = status(&running).await;
+    assert_eq!(said["realms"]["corp"]["in_step"], true);
+    assert_eq!(said["realms_not_loaded"], json!(["third"]));
+    let answer = trade(
+        &running,
+        "x",
+        "/corp/token",
+        &secret("corp"),
+        &subject_token(&idp),
+    )
+    .await;
+    assert_eq!(answer.status, 200);
+    assert!(try_start(dir.path()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_restart_says_which_realms_wait_for_it() {
+    let (dir, _) = by_path();
+    let running = start(dir.path()).await;
+    let root = ROOT.replace("admin: { listen", "admin: { socket: admin.sock, listen");
+    fs::write(dir.path().join("cambist.yaml"), root).unwrap();
+    fs::write(
+        dir.path().join("corp/main.policy"),
+        "policy 1 module main\nrule {",
+    )
+    .unwrap();
+    assert_eq!(reload(&running.gateway, dir.path()).name(), "needs_restart");
+    let said = status(&running).await;
+    for realm in ["corp", "partner"] {
+        assert_eq!(said["realms"][realm]["in_step"], false, "{realm}");
+    }
+    let details = said["last_reload"]["details"].as_array().unwrap();
+    assert_eq!(details[0], "admin.socket");
+    assert!(
+        details.iter().any(|one| one["code"] == "E0100"),
+        "{details:?}"
+    );
+}
+
+/// Directories change places: whoever issues under another name has other keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_follow_the_issuer_and_not_the_realms_name() {
+    let (dir, _) = by_path();
+    let running = start(dir.path()).await;
+    let keys = async |realm: &str| get(&running, "x", &format!("/{realm}/jwks")).await.body;
+    let (corp, partner) = (keys("corp").await, keys("partner").await);
+    let swapped = ROOT.replace(
+        "corp: corp, partner: realms/partner",
+        "corp: realms/partner, partner: corp",
+    );
+    fs::write(dir.path().join("cambist.yaml"), swapped).unwrap();
+    assert_eq!(reload(&running.gateway, dir.path()).name(), "applied");
+    for realm in ["corp", "partner"] {
+        let now = keys(realm).await;
+        let other = if realm == "corp" { &partner } else { &corp };
+        assert_ne!(&now, other, "the keys of the other issuer");
+    }
 }
