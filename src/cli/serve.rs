@@ -39,7 +39,7 @@ pub(super) struct Serve {
 pub(super) fn run(verb: &Serve) -> Exit {
     // To the end: what is left of the traces is sent then.
     let _tracer = start_logs(verb.log_format);
-    // Before any thread: it changes the environment.
+    // Before any thread but the first, which only waits: it changes the environment.
     let inherited = inherited().map_err(could_not)?;
     Ok(runtime()?.block_on(serve(verb, inherited)))
 }
