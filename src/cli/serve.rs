@@ -37,7 +37,7 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(verb: &Serve) -> Exit {
-    // Before any thread: it changes the environment.
+    // Before any thread but the first, which only waits: it changes the environment.
     let inherited = inherited().map_err(could_not)?;
     // To the end: what is left of the traces is sent then.
     let _tracer = start_logs(verb.log_format);

@@ -38,6 +38,38 @@ fn every_shipped_realm_loads_without_errors() {
     }
 }
 
+#[test]
+fn every_example_says_what_it_is() {
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let dir = entry.unwrap().path();
+        assert!(dir.join("README.md").is_file(), "{}", dir.display());
+    }
+}
+
+/// What is deployed names keys and secrets that nobody ships; with them, it loads.
+#[test]
+fn every_deployment_loads_with_secrets_of_its_own() {
+    for name in ["examples/systemd/etc", "examples/kubernetes/config"] {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = |from: PathBuf, to: &str| fs::copy(from, dir.path().join(to)).unwrap();
+        for entry in fs::read_dir(root().join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+            copy(path, &file);
+        }
+        copy(root().join("tests/data/tls/one.crt"), "tls.crt");
+        copy(root().join("tests/data/tls/one.key"), "tls.key");
+        for secret in ["orders-api.secret", "prometheus.token"] {
+            fs::write(dir.path().join(secret), "long-secure-random-secret\n").unwrap();
+        }
+        let dir = dir.path().to_str().unwrap();
+        let (code, _, err) = cambist(&["keys", "new", "--out", &format!("{dir}/as.pem")]);
+        assert_eq!(code, 0, "{err}");
+        let (code, out, err) = cambist(&["check", dir]);
+        assert_eq!(code, 0, "{name}: {out}{err}");
+    }
+}
+
 /// A copy of the sample realm on ports that are free now.
 fn copy() -> tempfile::TempDir {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
