@@ -47,11 +47,14 @@
 //! | RFC 7521 §4.2, RFC 7523 §2.2, §3 | `client::private_key_jwt`, [`store`] |
 //! | RFC 7662 | `token::introspect` |
 //! | RFC 7517 §5, RFC 9111 §5.2 | [`keys`] |
-//! | RFC 8414 | `config::root`; §3 of others: `config::issuers`, [`keys`] |
+//! | RFC 8414 | `config::realm`; §3 of others: `config::issuers`, [`keys`] |
 //! | RFC 8693 §2.1, §2.2, §3 | [`oauth::request`], [`oauth::response`], [`oauth::token_type`] |
 //! | RFC 8693 §4 | [`oauth::claims`], `context::delegation`, [`policy::decide`] |
 //! | RFC 8707 §2, RFC 3986 | [`oauth::target`], [`oauth::uri`] |
 //! | RFC 9068 §2 | `provider::mint` |
+//! | RFC 9112 §3.2, RFC 9113 §8.3.1 | `server` (which host), `server::front` (limits, deadlines) |
+//! | RFC 7301, certificates | [`tls`] |
+//! | W3C Trace Context | [`trace`] |
 //! | W3C Trace Context §3.2 | [`trace`] |
 
 // ── 0  the vocabulary: no I/O, no clock, no YAML, no hyper
