@@ -188,6 +188,35 @@ fn loaded(dir: &Path, services: &Services) -> Result<Snapshot, u8> {
     })
 }
 
+/// What a directory says of one realm among several, whatever is wrong with the others; else of all.
+fn loaded_of(dir: &Path, services: &Services, realm: Option<&str>) -> Result<Snapshot, u8> {
+    let loaded = config::load(dir, services, None, Tests::Keep);
+    one_of(loaded, realm).map_err(|error| {
+        complain_about_load(&error);
+        could_not("the configuration has errors")
+    })
+}
+
+/// The snapshot that was loaded: without its rejected realms, where a sound one is meant, and whole else.
+fn one_of(
+    loaded: Result<Loaded, Box<LoadError>>,
+    realm: Option<&str>,
+) -> Result<Snapshot, Box<LoadError>> {
+    let loaded = loaded?;
+    let sound = realm.is_some_and(|name| loaded.snapshot.realm(Some(name)).is_some());
+    match (&loaded.rejected, sound) {
+        (Some(rejected), true) => {
+            for name in &rejected.realms {
+                complain(&format!(
+                    "note: the realm `{name}` cannot be loaded; `cambist check` says why\n"
+                ));
+            }
+            Ok(loaded.snapshot)
+        }
+        _ => loaded.whole(),
+    }
+}
+
 /// Shows findings on standard error.
 fn complain_about(diagnostics: &Diagnostics, sources: &SourceText) {
     complain(&diagnostics.render(sources, style(std::io::stderr().is_terminal())));
@@ -220,17 +249,40 @@ fn runtime() -> Result<tokio::runtime::Runtime, u8> {
         .map_err(|error| could_not(format!("cannot start: {error}")))
 }
 
+/// What `CAMBIST_LOG` says; `info` where it says nothing.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is logged is told by the environment"
+)]
+fn log_filter() -> Result<tracing_subscriber::EnvFilter, u8> {
+    let said = std::env::var("CAMBIST_LOG").unwrap_or_default();
+    let said = match said.trim() {
+        "" => "info",
+        said => said,
+    };
+    tracing_subscriber::EnvFilter::try_new(said).map_err(|error| {
+        let code = could_not(format!("`CAMBIST_LOG` is `{said}`: {error}"));
+        complain(
+            "help: a level (`warn`, `info`, `debug`), or one for a part: `info,cambist=debug`\n",
+        );
+        code
+    })
+}
+
 /// Logs go to standard error; `CAMBIST_LOG` filters them (`info`, `cambist=debug`). In JSON, `timestamp`,
 /// `level`, `message` and what else there is stand side by side.
 ///
 /// Keep what this returns to the end: with the feature `otel` it is the tracer, where there is one.
-fn start_logs(format: LogFormat) -> tracer::Tracer {
+///
+/// # Errors
+/// When the variable says nothing that can be understood, which was told.
+fn start_logs(format: LogFormat) -> Result<tracer::Tracer, u8> {
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
-    use tracing_subscriber::{EnvFilter, Layer as _, filter};
+    use tracing_subscriber::{Layer as _, filter};
 
     let tracer = tracer::Tracer::start();
-    let words = EnvFilter::try_from_env("CAMBIST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let words = log_filter()?;
     let terminal = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -248,7 +300,7 @@ fn start_logs(format: LogFormat) -> tracer::Tracer {
     let registry = tracing_subscriber::registry().with(layer);
     let _ = registry.with(tracer.layer()).try_init();
     tracer.complain();
-    tracer
+    Ok(tracer)
 }
 
 /// The directory argument that several verbs share.

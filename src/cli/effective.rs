@@ -13,8 +13,10 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value as Json};
 
 use super::keys::file_of;
-use super::{Exit, FINDINGS, GOOD, RealmDirectory, complain_about_load, could_not, say, services};
-use crate::config::{self, Loaded, ROOT, Tests};
+use super::{
+    Exit, FINDINGS, GOOD, RealmDirectory, complain_about_load, could_not, one_of, say, services,
+};
+use crate::config::{self, ROOT, Tests};
 use crate::diagnostic::Span;
 use crate::section::{self, Asked, Found, Node, Place, Value, is_secret, observed};
 use crate::snapshot::Snapshot;
@@ -66,7 +68,7 @@ pub(super) fn run(verb: &Config) -> Exit {
     let services = services()?;
     let dir = &verb.directory.dir;
     let (loaded, asked) = observed(|| config::load(dir, &services, None, Tests::Keep));
-    let snapshot = match loaded.and_then(Loaded::whole) {
+    let snapshot = match one_of(loaded, verb.directory.realm.as_deref()) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
@@ -131,8 +133,12 @@ fn files(verb: &Print, dir: &Path, snapshot: &Snapshot) -> Result<Vec<(Arc<str>,
     Ok(files)
 }
 
-/// What of a JWK is secret (RFC 7518 §6): a key set may have one by mistake, which is warned about.
-const OF_PRIVATE_KEYS: [&str; 8] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth"];
+/// What of a JWK is public (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2): a key set may have more by mistake, which is
+/// warned about, and nobody knows what it is.
+const OF_PUBLIC_KEYS: [&str; 15] = [
+    "kty", "use", "key_ops", "alg", "kid", "x5u", "x5c", "x5t", "x5t#S256", "crv", "x", "y", "n",
+    "e", "keys",
+];
 
 /// Where what is secret stands.
 fn secret_places(root: &Node) -> Vec<Span> {
@@ -140,7 +146,7 @@ fn secret_places(root: &Node) -> Vec<Span> {
         match &node.value {
             Value::Map(entries) => {
                 for (key, node) in entries {
-                    match within && OF_PRIVATE_KEYS.contains(&&*key.name) {
+                    match within && !OF_PUBLIC_KEYS.contains(&&*key.name) {
                         true => found.push(node.span.clone()),
                         false => private(node, within || &*key.name == "jwks", found),
                     }
@@ -155,13 +161,33 @@ fn secret_places(root: &Node) -> Vec<Span> {
     found
 }
 
-/// The text, with stars in these places.
+/// The text, with stars in these places, in the queries of URLs, and in comments that speak of secrets: somebody
+/// may have left one there.
 fn starred(text: &str, places: &[Span]) -> String {
-    let secret = |at: usize| {
-        places
-            .iter()
-            .any(|span| (span.start..span.end).contains(&at))
-    };
+    let mut ranges: Vec<_> = places.iter().map(|span| span.start..span.end).collect();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let comment = line
+            .find('#')
+            .filter(|at| *at == 0 || line[..*at].ends_with([' ', '\t']));
+        if let Some(at) = comment {
+            let said = line[at..].to_ascii_lowercase();
+            let named = ["secret", "passw", "token"]
+                .iter()
+                .any(|word| said.contains(word));
+            if named && said.contains([':', '=']) {
+                ranges.push(start + at + 1..start + line.len());
+            }
+        }
+        if let Some(query) = line
+            .find("://")
+            .and_then(|url| Some(url + line[url..].find('?')?))
+        {
+            ranges.push(start + query + 1..start + line.len());
+        }
+        start += line.len();
+    }
+    let secret = |at: usize| ranges.iter().any(|range| range.contains(&at));
     let shown = text
         .char_indices()
         .map(|(at, c)| match secret(at) && !c.is_whitespace() {
@@ -171,14 +197,21 @@ fn starred(text: &str, places: &[Span]) -> String {
     shown.collect()
 }
 
+/// A URL without what follows its `?`.
+fn without_query(text: &str) -> Option<String> {
+    let url = text.find("://")?;
+    let query = url + text.get(url..)?.find('?')?;
+    Some(format!("{}?{REDACTED}", text.get(..query)?))
+}
+
 /// The same, in a tree.
 fn without_private_keys(tree: Tree) -> Tree {
     match tree {
         Tree::Map(members) => {
             let members = members.into_iter().map(|(key, tree)| {
-                let tree = match OF_PRIVATE_KEYS.contains(&&*key) {
-                    true => Tree::Scalar(Arc::from(REDACTED)),
-                    false => without_private_keys(tree),
+                let tree = match OF_PUBLIC_KEYS.contains(&&*key) {
+                    true => without_private_keys(tree),
+                    false => Tree::Scalar(Arc::from(REDACTED)),
                 };
                 (key, tree)
             });
@@ -212,7 +245,10 @@ fn plain(node: &Node) -> Tree {
 fn fill(node: &Node, notes: &Notes) -> Tree {
     match &node.value {
         Value::Null => Tree::Null,
-        Value::Scalar(text) => Tree::Scalar(Arc::clone(text)),
+        Value::Scalar(text) => Tree::Scalar(match without_query(text) {
+            Some(shown) => Arc::from(shown),
+            None => Arc::clone(text),
+        }),
         Value::List(items) => Tree::List(items.iter().map(|item| fill(item, notes)).collect()),
         Value::Map(entries) => {
             let place = Place::of(&node.span);

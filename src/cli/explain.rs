@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::{
-    COULD_NOT, Exit, FINDINGS, GOOD, RealmDirectory, complain, complain_about_load, could_not, say,
-    services,
+    COULD_NOT, Exit, FINDINGS, GOOD, RealmDirectory, complain, complain_about_load, could_not,
+    one_of, say, services,
 };
-use crate::config::{self, Loaded, Tests};
+use crate::config::{self, Tests};
 use crate::policy::explain::explain;
 use crate::policy::facts;
 use crate::snapshot::{AuditSettings, Realm, Snapshot};
@@ -65,7 +65,7 @@ pub(super) fn run(verb: &Explain) -> Exit {
     let services = services()?;
     // Also where a test fails: that is when one wants to know why.
     let loaded = config::load(&verb.directory.dir, &services, None, Tests::Keep);
-    let snapshot = match loaded.and_then(Loaded::whole) {
+    let snapshot = match one_of(loaded, verb.directory.realm.as_deref()) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);

@@ -70,7 +70,7 @@ pub(super) fn run(verb: &Init) -> Exit {
         complain_about_load(&error);
         remove(&verb.dir, &made);
         return Err(could_not(
-            "what this provider says makes no sound configuration; nothing was made",
+            "what was made is no sound configuration with what lies here already; nothing was kept",
         ));
     }
     say(&report(&verb.dir, &made, provider.as_ref(), &secret))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Exit, GOOD, RealmDirectory, could_not, loaded, say, services};
+use super::{Exit, GOOD, RealmDirectory, could_not, loaded_of, say, services};
 use crate::clock::rfc3339;
 use crate::config::ROOT;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -48,7 +48,7 @@ pub(super) struct Listed {
 pub(super) fn run(verb: &List) -> Exit {
     let services = services()?;
     let dir = &verb.directory.dir;
-    let snapshot = loaded(dir, &services)?;
+    let snapshot = loaded_of(dir, &services, verb.directory.realm.as_deref())?;
     let now = services.clock.now();
     let mut out = String::new();
     let mut all = Vec::new();
@@ -177,7 +177,7 @@ fn entry(
         .map(|finding| format!("{} ({})", finding.message, finding.code));
     let (state, from) = match realm.keys.state(key, now) {
         KeyState::Signs => ("signs", None),
-        KeyState::SignsFrom(at) => ("signs_from", Some(rfc3339(at))),
+        KeyState::SignsFrom(at) => ("signs_later", Some(rfc3339(at))),
         KeyState::Listed => ("published", None),
         KeyState::Retired => ("retired", None),
     };
@@ -209,7 +209,7 @@ fn text(realm: &Realm, listed: &Listed, entries: &[Value]) -> String {
             (false, _) => of(entry, "file"),
         };
         let state = match (of(entry, "state").as_str(), of(entry, "from")) {
-            ("signs_from", from) => format!("published, signs from {from}"),
+            ("signs_later", from) => format!("published, signs from {from}"),
             ("published", _) => "published, does not sign".to_owned(),
             (state, _) => state.to_owned(),
         };

@@ -11,7 +11,7 @@ use similar::TextDiff;
 
 use super::keys::{Listed, listed, text_of};
 use super::make::write_private;
-use super::{Exit, GOOD, RealmDirectory, complain, could_not, loaded, replace, say, services};
+use super::{Exit, GOOD, RealmDirectory, complain, could_not, loaded_of, replace, say, services};
 use crate::clock::{Clock, rfc3339};
 use crate::jose::{Algorithm, KeyState, SigningKey};
 use crate::oauth::NumericDate;
@@ -52,7 +52,8 @@ struct Plan {
 pub(super) fn run(verb: &Rotate) -> Exit {
     let services = services()?;
     let dir = &verb.directory.dir;
-    let snapshot = loaded(dir, &services)?;
+    let named = verb.directory.realm.as_deref();
+    let snapshot = loaded_of(dir, &services, named)?;
     let realm = verb.directory.one(&snapshot, None)?;
     let listed = listed(dir, realm, &snapshot).map_err(could_not)?;
     let plan = match plan(verb, realm, &listed, &services.clock) {
@@ -69,7 +70,7 @@ pub(super) fn run(verb: &Rotate) -> Exit {
     }
     carry_out(&listed, &plan).map_err(could_not)?;
     // What was proved of the text, once more of what lies there.
-    let after = loaded(dir, &services).inspect_err(|_| undo(&listed, &plan))?;
+    let after = loaded_of(dir, &services, named).inspect_err(|_| undo(&listed, &plan))?;
     let Some(after) = after.realms.get(&realm.name) else {
         undo(&listed, &plan);
         return Err(could_not(
@@ -272,9 +273,10 @@ fn carry_out(listed: &Listed, plan: &Plan) -> Result<(), String> {
     write_private(&plan.path, plan.pem.as_bytes())
         .map_err(|error| format!("cannot write {shown}: {error}"))?;
     if let Err(why) = alike(&plan.present, &plan.path) {
-        complain(&format!(
-            "warning: {shown} could not be given the owner and group of {}: {why}\n\
-             help: whoever runs the gateway must be able to read it\n",
+        // A gateway that cannot read its key takes no reload, and does not start.
+        let _ = fs::remove_file(&plan.path);
+        return Err(format!(
+            "{shown} could not be made readable for whoever reads {}: {why}; run this as the owner of that file, or as root. Nothing was changed",
             plan.present.display()
         ));
     }
@@ -291,10 +293,18 @@ fn carry_out(listed: &Listed, plan: &Plan) -> Result<(), String> {
 /// Whoever reads the present key must be able to read the new one; nobody else, and never everybody.
 fn alike(present: &Path, new: &Path) -> std::io::Result<()> {
     let (old, made) = (fs::metadata(present)?, fs::metadata(new)?);
-    if (old.uid(), old.gid()) != (made.uid(), made.gid()) {
-        chown(new, Some(old.uid()), Some(old.gid()))?;
+    let of_group = old.permissions().mode() & 0o040;
+    if old.gid() != made.gid() {
+        // Without it, the group has no part in a file that only its owner reads.
+        chown(new, None, Some(old.gid())).or_else(|error| match of_group {
+            0 => Ok(()),
+            _ => Err(error),
+        })?;
     }
-    let mode = 0o600 | (old.permissions().mode() & 0o040);
+    if old.uid() != made.uid() {
+        chown(new, Some(old.uid()), None)?;
+    }
+    let mode = 0o600 | of_group;
     fs::set_permissions(new, fs::Permissions::from_mode(mode))
 }
 
@@ -351,8 +361,9 @@ fn report(listed: &Listed, plan: &Plan, before: &Realm, after: &Realm, now: Nume
     let longest = before.longest_lifetime();
     let text = format!(
         "  {}  the last token of the old key has expired (the longest lives {longest}s), if every\n  \
-         gateway loaded the new one by now: /status says of each key what it is there for.\n  \
-         Then take the old one out of `keys:`, and delete its file\n",
+         gateway loaded the new one by now and none starts until then. A start begins anew: it signs with the old\n  \
+         key for `publish_before_use`, and both times count from it. When /status of every gateway says that the\n  \
+         new key signs, and {longest}s more have passed, take the old one out of `keys:`, and delete its file\n",
         rfc3339(from.plus(longest))
     );
     out.push_str(&text);

@@ -40,7 +40,7 @@ pub(super) fn run(verb: &Serve) -> Exit {
     // Before any thread but the first, which only waits: it changes the environment.
     let inherited = inherited().map_err(could_not)?;
     // To the end: what is left of the traces is sent then.
-    let _tracer = start_logs(verb.log_format);
+    let _tracer = start_logs(verb.log_format)?;
     let runtime = runtime()?;
     let code = runtime.block_on(serve(verb, inherited));
     // What hangs, such as a reload that reads from where nobody answers, is not waited for.

@@ -7,9 +7,10 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde_json::{Value, json};
 
 use super::{
-    Exit, FINDINGS, GOOD, RealmDirectory, complain, complain_about_load, could_not, say, services,
+    Exit, FINDINGS, GOOD, RealmDirectory, complain, complain_about_load, could_not, one_of, say,
+    services,
 };
-use crate::config::{self, LoadError, Loaded, Tests};
+use crate::config::{self, LoadError, Tests};
 use crate::diagnostic::{SourceText, Span, Style};
 use crate::policy::decide::Coverage;
 use crate::policy::trial::{Trial, Verdict};
@@ -66,7 +67,7 @@ pub(super) fn run(verb: &Test) -> Exit {
     }
     let services = services()?;
     let loaded = config::load(&verb.directory.dir, &services, None, Tests::Keep);
-    let snapshot = match loaded.and_then(Loaded::whole) {
+    let snapshot = match one_of(loaded, verb.directory.realm.as_deref()) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);

@@ -80,7 +80,7 @@ fn keys_are_listed_with_what_each_is_there_for() {
     };
     assert_eq!(shown("file"), ["old.pem", "secrets/old.pem", "rsa.pem"]);
     assert_eq!(shown("alg"), ["ES256", "ES256", "PS256"]);
-    assert_eq!(shown("state"), ["signs_from", "signs", "signs"]);
+    assert_eq!(shown("state"), ["signs_later", "signs", "signs"]);
     assert_eq!(keys[1]["kid"], "second");
     assert_eq!(keys[0]["kid"], keys[0]["thumbprint"]);
     assert_eq!(keys[0]["warnings"], serde_json::json!([]));
@@ -174,7 +174,7 @@ fn a_rotation_changes_one_place_and_nothing_else() {
             .iter()
             .map(|key| key["state"].clone())
             .collect();
-        assert_eq!(states[..2], ["signs_from", "signs"]);
+        assert_eq!(states[..2], ["signs_later", "signs"]);
         assert!(
             shown.contains("goes on signing\n") && shown.contains("it signs"),
             "{shown}"
