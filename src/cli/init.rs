@@ -49,9 +49,12 @@ pub(super) struct File {
 
 pub(super) fn run(verb: &Init) -> Exit {
     let services = services()?;
+    let there = |name: &&str| fs::symlink_metadata(verb.dir.join(name)).is_ok();
+    // A repository has one of its own.
+    let keeps_ignored = there(&files::IGNORED);
     let in_the_way: Vec<&str> = files::NAMES
         .into_iter()
-        .filter(|name| fs::symlink_metadata(verb.dir.join(name)).is_ok())
+        .filter(|name| *name != files::IGNORED && there(name))
         .collect();
     if !in_the_way.is_empty() {
         return Err(refuse(&verb.dir, &in_the_way));
@@ -62,7 +65,8 @@ pub(super) fn run(verb: &Init) -> Exit {
     };
     let (secret, hash) = draw().map_err(could_not)?;
     let pem = SigningKey::generate_pem(Algorithm::ES256).map_err(could_not)?;
-    let made = files::all(provider.as_ref(), &hash, &pem);
+    let mut made = files::all(provider.as_ref(), &hash, &pem);
+    made.retain(|file| !keeps_ignored || file.name != files::IGNORED);
     make(&verb.dir, &made).map_err(could_not)?;
     // What is handed over must be good: a template that is not would be ours to mend.
     let loaded = config::load(&verb.dir, &services, None, Tests::Run).and_then(Loaded::whole);
@@ -74,6 +78,11 @@ pub(super) fn run(verb: &Init) -> Exit {
         ));
     }
     say(&report(&verb.dir, &made, provider.as_ref(), &secret))?;
+    if keeps_ignored {
+        complain(
+            "note: .gitignore was there, and is as it was; *.pem, *.secret and audit.jsonl do not belong into a repository\n",
+        );
+    }
     Ok(GOOD)
 }
 

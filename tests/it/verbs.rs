@@ -1,6 +1,7 @@
 //! What the program does besides serving: the real binary, run as a user runs it.
 
 mod effective;
+mod found;
 mod help;
 mod init;
 mod keys;

@@ -10,7 +10,7 @@ use crate::config::{PRESETS, ROOT};
 /// The policy.
 pub(super) const POLICY: &str = "main.policy";
 const KEY: &str = "as.pem";
-const IGNORED: &str = ".gitignore";
+pub(super) const IGNORED: &str = ".gitignore";
 
 /// What is made, in this order.
 pub(super) const NAMES: [&str; 4] = [ROOT, POLICY, KEY, IGNORED];
