@@ -244,7 +244,7 @@ fn hand_over(command: &mut Command, socket: &TcpListener, name: &str) {
 /// refused or reset.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_under_load_refuses_nobody() {
-    let (dir, request) = realm(", drain_delay: 1s");
+    let (dir, request) = realm(", drain_delay: 3s");
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let old = Process::with(dir.path(), |command| hand_over(command, &socket, "token"));
@@ -268,7 +268,7 @@ async fn an_upgrade_under_load_refuses_nobody() {
 /// connections, and everything that came is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn f17_stopping_under_load_loses_nothing() {
-    let (dir, request) = realm(", drain_delay: 2s");
+    let (dir, request) = realm(", drain_delay: 5s");
     let process = Process::serve(dir.path());
     let (traffic, clients) = Traffic::start(process.address, &request);
     traffic.more(200).await;
