@@ -118,6 +118,15 @@ pub(super) fn run(verb: &Token) -> Exit {
         None => None,
         Some(dir) => Some(loaded(dir, &services)?),
     };
+    if let (Some(client), Some(snapshot)) = (&verb.client, &snapshot) {
+        let mut names = snapshot
+            .realms
+            .values()
+            .flat_map(|realm| realm.schema.clients.iter().flat_map(|one| &one.names));
+        if !names.any(|name| **name == **client) {
+            return Err(could_not(format!("no client is called `{client}`")));
+        }
+    }
     let jwks = verb.jwks.as_deref().map(key_set).transpose()?;
     let token = read(verb.token.as_deref())?;
     let Some(findings) = look(

@@ -119,3 +119,20 @@ fn verbs_work_on_a_sound_realm_beside_a_broken_one() {
     }
     assert_eq!(cambist(dir.path(), &["check", "."]).0, 1);
 }
+
+#[test]
+fn a_client_that_is_not_there_is_no_fault_of_the_token() {
+    let dir = sample();
+    let arguments = [
+        "token",
+        "inspect",
+        "e30.e30.x",
+        "--dir",
+        ".",
+        "--client",
+        "nosuch",
+    ];
+    let (code, _, said) = cambist(dir.path(), &arguments);
+    assert_eq!(code, 2);
+    assert!(said.contains("no client is called `nosuch`"), "{said}");
+}
