@@ -179,17 +179,9 @@ fn services() -> Result<Services, u8> {
     Services::new(Clock::system()).map_err(could_not)
 }
 
-/// What a directory says, whether or not the tests of its policies pass; else why that cannot be had.
-fn loaded(dir: &Path, services: &Services) -> Result<Snapshot, u8> {
-    let loaded = config::load(dir, services, None, Tests::Keep);
-    loaded.and_then(Loaded::whole).map_err(|error| {
-        complain_about_load(&error);
-        could_not("the configuration has errors")
-    })
-}
-
-/// What a directory says of one realm among several, whatever is wrong with the others; else of all.
-fn loaded_of(dir: &Path, services: &Services, realm: Option<&str>) -> Result<Snapshot, u8> {
+/// What a directory says, whether or not the tests of its policies pass: of one realm among several, whatever is
+/// wrong with the others, or else of all; or why that cannot be had.
+fn loaded(dir: &Path, services: &Services, realm: Option<&str>) -> Result<Snapshot, u8> {
     let loaded = config::load(dir, services, None, Tests::Keep);
     one_of(loaded, realm).map_err(|error| {
         complain_about_load(&error);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Exit, GOOD, RealmDirectory, could_not, loaded_of, say, services};
+use super::{Exit, GOOD, RealmDirectory, could_not, loaded, say, services};
 use crate::clock::rfc3339;
 use crate::config::ROOT;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -48,7 +48,7 @@ pub(super) struct Listed {
 pub(super) fn run(verb: &List) -> Exit {
     let services = services()?;
     let dir = &verb.directory.dir;
-    let snapshot = loaded_of(dir, &services, verb.directory.realm.as_deref())?;
+    let snapshot = loaded(dir, &services, verb.directory.realm.as_deref())?;
     let now = services.clock.now();
     let mut out = String::new();
     let mut all = Vec::new();

@@ -11,7 +11,7 @@ use similar::TextDiff;
 
 use super::keys::{Listed, listed, text_of};
 use super::make::write_private;
-use super::{Exit, GOOD, RealmDirectory, complain, could_not, loaded_of, replace, say, services};
+use super::{Exit, GOOD, RealmDirectory, complain, could_not, loaded, replace, say, services};
 use crate::clock::{Clock, rfc3339};
 use crate::jose::{Algorithm, KeyState, SigningKey};
 use crate::oauth::NumericDate;
@@ -53,7 +53,7 @@ pub(super) fn run(verb: &Rotate) -> Exit {
     let services = services()?;
     let dir = &verb.directory.dir;
     let named = verb.directory.realm.as_deref();
-    let snapshot = loaded_of(dir, &services, named)?;
+    let snapshot = loaded(dir, &services, named)?;
     let realm = verb.directory.one(&snapshot, None)?;
     let listed = listed(dir, realm, &snapshot).map_err(could_not)?;
     let plan = match plan(verb, realm, &listed, &services.clock) {
@@ -70,7 +70,7 @@ pub(super) fn run(verb: &Rotate) -> Exit {
     }
     carry_out(&listed, &plan).map_err(could_not)?;
     // What was proved of the text, once more of what lies there.
-    let after = loaded_of(dir, &services, named).inspect_err(|_| undo(&listed, &plan))?;
+    let after = loaded(dir, &services, named).inspect_err(|_| undo(&listed, &plan))?;
     let Some(after) = after.realms.get(&realm.name) else {
         undo(&listed, &plan);
         return Err(could_not(

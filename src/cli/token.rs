@@ -116,7 +116,7 @@ pub(super) fn run(verb: &Token) -> Exit {
     let services = services()?;
     let snapshot = match &verb.dir {
         None => None,
-        Some(dir) => Some(loaded(dir, &services)?),
+        Some(dir) => Some(loaded(dir, &services, None)?),
     };
     if let (Some(client), Some(snapshot)) = (&verb.client, &snapshot) {
         let mut names = snapshot
