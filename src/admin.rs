@@ -22,6 +22,7 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::oauth::secret::Secret;
 use crate::server::front::{self, Front, Limits, Peer, Socket};
+use crate::server::load::{Counter, Load, Peers};
 use crate::server::{self, Gateway, Phase, Response};
 use crate::snapshot::Settings;
 
@@ -107,6 +108,7 @@ pub(crate) fn start(
                 name: "admin",
                 until: Phase::Stopped,
                 limits,
+                counts,
             };
             let line = Arc::clone(&gateway);
             let handle = move |request, peer| {
@@ -121,10 +123,19 @@ pub(crate) fn start(
     })
 }
 
+/// The Unix socket has places of its own.
+fn counts(load: &Load, peer: Peer) -> (&Arc<Counter>, &Peers) {
+    let counter = match peer {
+        Peer::Local { .. } => &load.local_connections,
+        Peer::Remote(_) => &load.admin_connections,
+    };
+    (counter, &load.admin_peers)
+}
+
 fn limits(_: &Gateway, settings: &Settings) -> Limits {
     Limits {
         connections: MAX_CONNECTIONS,
-        per_peer: Some(MAX_PER_PEER),
+        per_peer: MAX_PER_PEER,
         head: PATIENCE,
         idle: IDLE,
         write: PATIENCE,
@@ -139,14 +150,20 @@ async fn answered(
     peer: Peer,
     open: bool,
 ) -> Response {
+    let snapshot = gateway.live.load();
+    let principal = principal(&request, peer, &snapshot.settings);
+    let stranger = !open && principal.is_none();
     let path = request.uri().path();
-    let known = ROUTES.iter().find(|route| route.path == path);
-    let mut response = route_of(gateway, &request, peer, open).await;
-    if !open && principal_of(gateway, &request, peer).is_none() {
+    let route = ROUTES.iter().find(|route| route.path == path);
+    let mut response = match misdirected(&request, peer, &snapshot.settings) {
+        Some(refused) => refused,
+        None => route_of(gateway, &request, route, principal, open).await,
+    };
+    if stranger {
         // Strangers do not keep a connection.
         response = with(response, CONNECTION, "close");
     }
-    let name = known.map_or("other", |route| route.path);
+    let name = route.map_or("other", |route| route.path);
     gateway
         .services
         .metrics
@@ -157,15 +174,11 @@ async fn answered(
 async fn route_of(
     gateway: &Gateway,
     request: &Request<Incoming>,
-    peer: Peer,
+    route: Option<&Route>,
+    principal: Option<String>,
     open: bool,
 ) -> Response {
-    let settings = &gateway.live.load().settings;
-    if let Some(refused) = misdirected(request, peer, settings) {
-        return refused;
-    }
-    let path = request.uri().path();
-    let Some(route) = ROUTES.iter().find(|route| route.path == path) else {
+    let Some(route) = route else {
         let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
         return text(
             StatusCode::NOT_FOUND,
@@ -184,16 +197,15 @@ async fn route_of(
             allow,
         );
     }
-    let principal = principal(request, peer, settings);
     let allowed = match route.access {
         Access::Everybody => true,
         Access::Readers => open || principal.is_some(),
         Access::Known => principal.is_some(),
     };
     if !allowed {
-        return unauthorized(settings);
+        return unauthorized(&gateway.live.load().settings);
     }
-    match path {
+    match route.path {
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => {
             let query = request.uri().query().unwrap_or_default();
@@ -246,10 +258,6 @@ fn misdirected(request: &Request<Incoming>, peer: Peer, settings: &Settings) -> 
         let say = "this listener does not go by that name; list it in `admin.hosts`\n";
         text(StatusCode::FORBIDDEN, say.to_owned())
     })
-}
-
-fn principal_of(gateway: &Gateway, request: &Request<Incoming>, peer: Peer) -> Option<String> {
-    principal(request, peer, &gateway.live.load().settings)
 }
 
 /// Who asks: whom the Unix socket let in, or whose token was shown.

@@ -114,7 +114,9 @@ impl ReloadOutcome {
     }
 }
 
-fn details(rejected: Option<&Rejected>) -> serde_json::Value {
+/// Why realms are not taken as they are on disk, for `/status`; null where they are.
+#[must_use]
+pub fn details(rejected: Option<&Rejected>) -> serde_json::Value {
     rejected.map_or(serde_json::Value::Null, |rejected| {
         rejected.error.diagnostics.to_json(&rejected.error.sources)
     })
@@ -146,7 +148,13 @@ pub fn reload(gateway: &Gateway, dir: &Path) -> ReloadOutcome {
         }),
         Ok(loaded) => take(gateway, &current, loaded),
     };
-    note(gateway, &outcome);
+    note(
+        gateway,
+        outcome.name(),
+        outcome.details(),
+        outcome.out_of_step(),
+        outcome.waiting().is_none(),
+    );
     let metrics = &gateway.services.metrics;
     metrics.reload_took(begun.elapsed().as_secs_f64());
     outcome
@@ -222,29 +230,28 @@ fn exposed(key: &'static str, next: Snapshot, hash: String) -> Rejected {
 }
 
 /// Makes status and metrics say what happened.
-fn note(gateway: &Gateway, outcome: &ReloadOutcome) {
+fn note(
+    gateway: &Gateway,
+    result: &'static str,
+    details: serde_json::Value,
+    out_of_step: BTreeSet<RealmName>,
+    in_step: bool,
+) {
     gateway.live.note(LastLoad {
         at: gateway.services.clock.now(),
-        result: outcome.name(),
-        details: outcome.details(),
-        out_of_step: outcome.out_of_step(),
+        result,
+        details,
+        out_of_step,
     });
-    gateway.services.metrics.reload(outcome.name());
-    measure(gateway, outcome.waiting().is_none());
+    gateway.services.metrics.reload(result);
+    measure(gateway, in_step);
 }
 
 /// Makes status and metrics say that a reload came to nothing, by a mistake of ours.
 fn lost(gateway: &Gateway) {
-    gateway.live.note(LastLoad {
-        at: gateway.services.clock.now(),
-        result: "rejected",
-        details: serde_json::json!([
-            "the reload did not end: a mistake of the program, see the log"
-        ]),
-        out_of_step: gateway.live.load().realms.keys().cloned().collect(),
-    });
-    gateway.services.metrics.reload("rejected");
-    measure(gateway, false);
+    let why = "the reload did not end: a mistake of the program, see the log";
+    let realms = gateway.live.load().realms.keys().cloned().collect();
+    note(gateway, "rejected", serde_json::json!([why]), realms, false);
 }
 
 /// Makes the gauges say what runs, and whether it is what is on disk.
@@ -275,8 +282,7 @@ fn measure(gateway: &Gateway, in_step: bool) {
     });
     metrics.realms(&loaded.chain(missing).collect::<Vec<_>>());
     let settings = &live.settings;
-    let tls = [&settings.tls, &settings.admin.tls];
-    let certificates = tls.into_iter().flatten().flat_map(|tls| tls.identities());
+    let certificates = settings.certificates();
     metrics.certificates(certificates.map(|one| (one.name(), one.not_after().0)));
     let rules = live.realms.iter().flat_map(|(name, realm)| {
         let rules = realm.places.keys();

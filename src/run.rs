@@ -179,11 +179,7 @@ impl Running {
         let waiting = loaded.rejected.as_ref().map(|_| loaded.disk.clone());
         let rejected = loaded.rejected;
         let out_of_step = rejected.iter().flat_map(|rejected| rejected.realms.clone());
-        let details = rejected
-            .as_ref()
-            .map_or(serde_json::Value::Null, |rejected| {
-                rejected.error.diagnostics.to_json(&rejected.error.sources)
-            });
+        let details = reload::details(rejected.as_ref());
         let live = Live::new(loaded.snapshot, out_of_step.collect(), details);
         if options.settle.is_some() {
             live.note_watch("not yet".to_owned());

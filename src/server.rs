@@ -22,7 +22,7 @@ use crate::audit::Audit;
 use crate::services::Services;
 use crate::snapshot::{Endpoint, Live, Settings};
 use front::{Front, Limits, Listener, Peer};
-use load::{Guest, Load};
+use load::Load;
 
 /// How long the metadata may be kept by those who fetch it, in seconds.
 const METADATA_MAX_AGE: i64 = 60;
@@ -92,6 +92,7 @@ pub(crate) async fn serve(listener: Listener, gateway: Arc<Gateway>) {
         name: "token",
         until: Phase::Stopping,
         limits,
+        counts: |load, _| (&load.connections, &load.peers),
     };
     let line = Arc::clone(&gateway);
     let handle = move |request, peer| {
@@ -119,11 +120,9 @@ fn limits(gateway: &Gateway, settings: &Settings) -> Limits {
     Limits {
         connections: settings.max_connections.min(descriptors),
         // Also where there are fewer than are configured, nobody has all of them.
-        per_peer: Some(
-            settings
-                .max_connections_per_peer
-                .min((descriptors / 4).max(1)),
-        ),
+        per_peer: settings
+            .max_connections_per_peer
+            .min((descriptors / 4).max(1)),
         head: settings.header_timeout,
         idle: settings.idle_timeout,
         write: settings.body_timeout,
@@ -145,13 +144,10 @@ async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: Peer) -
         Endpoint::Token => {
             let realm = Arc::clone(realm);
             // HTTP/2 has many requests on a connection; in all there are no more than of connections.
-            let most = snapshot.settings.max_connections;
-            let room =
-                gateway
-                    .load
-                    .requests
-                    .enter(most)
-                    .zip(share(gateway, &snapshot.settings, peer));
+            let (load, settings) = (&gateway.load, &snapshot.settings);
+            let place = load.requests.enter(settings.max_connections);
+            let most = settings.max_connections_per_peer;
+            let room = place.zip(front::guest(&load.requesting, settings, peer, most));
             let Some(room) = room else {
                 gateway.services.metrics.shed("requests");
                 return respond::overloaded();
@@ -172,15 +168,6 @@ async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>, peer: Peer) -
         Method::GET | Method::HEAD => respond::document(document, max_age),
         _ => respond::not_allowed("GET, HEAD"),
     }
-}
-
-/// A peer's share of the requests that have begun; a proxy stands for many. `None` where it has all of it.
-fn share(gateway: &Gateway, settings: &Settings, peer: Peer) -> Option<Option<Guest>> {
-    let Some(ip) = peer.ip().filter(|ip| !settings.trusts(*ip)) else {
-        return Some(None);
-    };
-    let most = settings.max_connections_per_peer;
-    gateway.load.requesting.enter(ip, most).map(Some)
 }
 
 /// The host that a request is for, in lower case, without a port: `:authority`, or `Host`, of which HTTP/1.1

@@ -21,8 +21,7 @@ pub(super) fn status(gateway: &Gateway) -> Value {
     let not_loaded = last.out_of_step.iter();
     let not_loaded = not_loaded.filter(|name| !snapshot.realms.contains_key(name));
     let not_loaded: Vec<&str> = not_loaded.map(|name| name.as_str()).collect();
-    let tls = [&snapshot.settings.tls, &snapshot.settings.admin.tls];
-    let certificates = tls.into_iter().flatten().flat_map(|tls| tls.identities());
+    let certificates = snapshot.settings.certificates();
     let certificates = certificates
         .map(|one| json!({ "file": one.name(), "not_after": rfc3339(one.not_after()) }));
     json!({

@@ -9,7 +9,6 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::{Algorithm, KeyError, SigningKey, SigningKeys, Succession};
 use crate::section::{Node, Seconds, Section};
 use crate::snapshot::{EphemeralKey, Realm, Settings};
-use zeroize::Zeroizing;
 
 /// How long a new key is published before it signs, in seconds, unless configured otherwise.
 const NOTICE: i64 = 600;
@@ -148,18 +147,8 @@ impl Reader<'_> {
                 let in_file = file.is_some();
                 let node = file.or(env)?;
                 let name = node.text(self.problems)?;
-                let pem = match in_file {
-                    true => {
-                        let pem = self.sources.bytes(&name, Some(&node.span), self.problems)?;
-                        self.sources
-                            .warn_if_readable_by_others(&name, &node.span, self.problems);
-                        pem
-                    }
-                    false => {
-                        let secret = self.sources.environment(&name, &node.span, self.problems)?;
-                        Zeroizing::new(secret.expose().as_bytes().to_vec())
-                    }
-                };
+                let sources = &mut *self.sources;
+                let pem = sources.private_key(&name, in_file, &node.span, self.problems)?;
                 let key = finish(SigningKey::from_pem(&pem), &node.span, self.problems)?;
                 let span = alg.map_or(node.span, |alg| alg.span);
                 let key = match algorithm {

@@ -122,6 +122,23 @@ impl Sources {
         None
     }
 
+    /// Reads a private key, in PEM, from a file, or else from the environment.
+    pub fn private_key(
+        &mut self,
+        name: &str,
+        in_file: bool,
+        at: &Span,
+        problems: &mut Diagnostics,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        if in_file {
+            let pem = self.bytes(name, Some(at), problems)?;
+            self.warn_if_readable_by_others(name, at, problems);
+            return Some(pem);
+        }
+        let secret = self.environment(name, at, problems)?;
+        Some(Zeroizing::new(secret.expose().as_bytes().to_vec()))
+    }
+
     /// Takes a secret from the environment.
     #[expect(
         clippy::disallowed_methods,

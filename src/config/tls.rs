@@ -1,7 +1,5 @@
 //! `tls:` of a listener: `{ cert_file: tls.crt, key_file: tls.key }`, or several, chosen by name.
 
-use zeroize::Zeroizing;
-
 use super::Sources;
 use crate::clock::rfc3339;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -60,15 +58,7 @@ fn identity(
     let (certificates, key) = (certificates?, key.or(variable)?);
     let (name, key_name) = (certificates.text(problems)?, key.text(problems)?);
     let chain = sources.bytes(&name, Some(&certificates.span), problems);
-    let private = match in_file {
-        true => {
-            sources.warn_if_readable_by_others(&key_name, &key.span, problems);
-            sources.bytes(&key_name, Some(&key.span), problems)
-        }
-        false => sources
-            .environment(&key_name, &key.span, problems)
-            .map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec())),
-    };
+    let private = sources.private_key(&key_name, in_file, &key.span, problems);
     match Identity::from_pem(&name, &chain?, &private?) {
         Ok(identity) => {
             if identity.not_after() <= now {

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use super::activity::{Activity, Deadlines, Watched};
-use super::load::{Guest, Place};
+use super::load::{Counter, Guest, Load, Peers, Place};
 use super::respond::Response;
 use super::{Gateway, Phase};
 use crate::metrics::Present;
@@ -148,13 +148,15 @@ pub(crate) struct Front {
     pub until: Phase,
     /// Its limits, as they are configured now.
     pub limits: fn(&Gateway, &Settings) -> Limits,
+    /// Where its connections, and those of each peer, are counted.
+    pub counts: fn(&Load, Peer) -> (&Arc<Counter>, &Peers),
 }
 
 /// The limits of a listener.
 #[derive(Clone)]
 pub(crate) struct Limits {
     pub connections: usize,
-    pub per_peer: Option<usize>,
+    pub per_peer: usize,
     pub head: Duration,
     pub idle: Duration,
     pub write: Duration,
@@ -203,6 +205,7 @@ async fn accept(listener: &Listener) -> std::io::Result<(Stream, Peer)> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, peer) = listener.accept().await?;
+            let _ = stream.set_nodelay(true);
             Ok((Stream::Tcp(stream), Peer::Remote(peer)))
         }
         Listener::Unix(listener, _) => {
@@ -236,11 +239,9 @@ where
                 converse(stream, None, peer, &gateway, front, &limits, handle).await
             }
             (Stream::Tcp(stream), None) => {
-                let _ = stream.set_nodelay(true);
                 converse(stream, None, peer, &gateway, front, &limits, handle).await;
             }
             (Stream::Tcp(stream), Some(tls)) => {
-                let _ = stream.set_nodelay(true);
                 let shaken = tokio::time::timeout(limits.head, tls.accept(stream)).await;
                 let stream = match shaken {
                     Ok(Ok(stream)) => stream,
@@ -270,22 +271,25 @@ fn room(
     settings: &Settings,
     peer: Peer,
 ) -> Option<Room> {
-    let load = &gateway.load;
-    let (counter, peers) = match (front.until, peer) {
-        (Phase::Stopped, Peer::Local { .. }) => (&load.local_connections, &load.admin_peers),
-        (Phase::Stopped, Peer::Remote(_)) => (&load.admin_connections, &load.admin_peers),
-        _ => (&load.connections, &load.peers),
-    };
+    let (counter, peers) = (front.counts)(&gateway.load, peer);
     let place = counter.enter(limits.connections)?;
-    let guest = match (limits.per_peer, peer) {
-        // Behind a proxy stand many.
-        (Some(most), Peer::Remote(peer)) if !settings.trusts(peer.ip()) => {
-            Some(peers.enter(peer.ip(), most)?)
-        }
-        _ => None,
-    };
+    let guest = guest(peers, settings, peer, limits.per_peer)?;
     let open = gateway.services.metrics.connection_open(front.name);
     Some((place, guest, open))
+}
+
+/// A peer's part in what is counted by peers; whoever has no address has none, nor has a proxy, behind which
+/// stand many. `None` where a peer has as much as it may.
+pub(super) fn guest(
+    peers: &Peers,
+    settings: &Settings,
+    peer: Peer,
+    most: usize,
+) -> Option<Option<Guest>> {
+    match peer.ip().filter(|ip| !settings.trusts(*ip)) {
+        Some(ip) => peers.enter(ip, most).map(Some),
+        None => Some(None),
+    }
 }
 
 /// One connection to its end. `http2` is what was agreed on with TLS; without that, the client's first bytes

@@ -22,15 +22,15 @@ pub struct Load {
     /// Exchanges that are worked on: the whole request is here, and the answer is not yet on its way.
     pub exchanges: Arc<Counter>,
     /// Connections to the token listener by where they come from.
-    pub peers: Arc<Peers>,
+    pub peers: Peers,
     /// Requests that have begun, by where they come from: HTTP/2 has many on a connection.
-    pub requesting: Arc<Peers>,
+    pub requesting: Peers,
     /// Exchanges by realm.
     pub realms: Arc<Shares<RealmName>>,
     /// Connections to the admin's Unix socket, which take nobody's place either.
     pub local_connections: Arc<Counter>,
     /// Connections to the admin listener by where they come from.
-    pub admin_peers: Arc<Peers>,
+    pub admin_peers: Peers,
 }
 
 /// Something that is counted.
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_is_its_network_and_nothing_is_kept_of_who_has_gone() {
-        let peers = Arc::new(Peers::default());
+        let peers = Peers::default();
         let at = |text: &str| text.parse::<IpAddr>().unwrap();
         let first = peers.enter(at("2001:db8::1"), 1).unwrap();
         assert!(peers.enter(at("2001:db8::ffff:2"), 1).is_none());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::SaltedHash;
-use crate::tls::ServerTls;
+use crate::tls::{Identity, ServerTls};
 
 /// `server:`, `admin:`, `audit:` and `metrics:`.
 #[derive(Clone, Debug)]
@@ -88,6 +88,15 @@ impl Settings {
         .into_iter()
         .filter_map(|(differs, key)| differs.then_some(key))
         .collect()
+    }
+
+    /// The certificates of all listeners.
+    pub fn certificates(&self) -> impl Iterator<Item = &Identity> {
+        let listeners = [&self.tls, &self.admin.tls];
+        listeners
+            .into_iter()
+            .flatten()
+            .flat_map(ServerTls::identities)
     }
 
     /// Whether this peer is a proxy whose word is taken.
