@@ -8,6 +8,7 @@ pub mod decide;
 pub mod explain;
 pub mod facts;
 pub mod pattern;
+pub mod prove;
 pub mod rule;
 pub mod schema;
 pub mod syntax;

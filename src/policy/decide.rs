@@ -4,6 +4,7 @@ mod allowance;
 mod coverage;
 mod decision;
 mod evaluate;
+mod matching;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub use allowance::{Allowance, ConfineError, Confined, Parameters};
 pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
+pub(in crate::policy) use evaluate::plain_test;
 pub use trace::{RuleTrace, Trace, TraceLine};
 
 use super::rule::{DenyRule, Outcome, ParameterValue, Piece, UseRule};
@@ -122,6 +124,11 @@ impl<P> PolicySet<P> {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         (self.rules.len(), self.denies.len())
+    }
+
+    /// The registry of resources.
+    pub(in crate::policy) fn resources(&self) -> &ResourceRegistry {
+        &self.resources
     }
 
     /// The rules that let exchanges happen, by id.

@@ -80,10 +80,14 @@ pub fn prefix(text: &str) -> Result<IpNet, PrefixError> {
     }
 }
 
+/// A piece of a [`Glob`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Piece {
+pub(super) enum Piece {
+    /// This character.
     Char(char),
+    /// Any characters but separators.
     Star,
+    /// Any characters.
     DoubleStar,
 }
 
@@ -127,6 +131,16 @@ impl Glob {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Its pieces, in order.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The characters that a `*` in it does not cross.
+    pub(super) fn separators(&self) -> &str {
+        &self.separators
     }
 
     /// Whether the whole of `text` matches.
@@ -186,8 +200,9 @@ impl States {
 }
 
 /// How a host is matched.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Host {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Host {
+    /// As it stands.
     Exact,
     /// `*.`: exactly one label before the rest.
     OneLabel,
@@ -208,9 +223,12 @@ pub struct UriPattern {
     queries: bool,
 }
 
+/// How a path is matched.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Path {
+pub(super) enum Path {
+    /// This path, and everything below it.
     Under(String),
+    /// Paths of this form.
     Like(Glob),
 }
 
@@ -266,6 +284,12 @@ impl UriPattern {
         &self.source
     }
 
+    /// The scheme, how the host is matched, the authority (after the wildcard label, where there is one),
+    /// and how the path is matched.
+    pub(super) fn parts(&self) -> (&str, Host, &str, &Path) {
+        (&self.scheme, self.host, &self.authority, &self.path)
+    }
+
     /// The host and port that every match has, unless the host has a wildcard.
     #[must_use]
     pub fn fixed_authority(&self) -> Option<&str> {
@@ -278,13 +302,27 @@ impl UriPattern {
         let Some(authority) = uri.authority() else {
             return false;
         };
-        uri.scheme() == self.scheme
-            && self.host_matches(authority)
+        self.may_be_at(uri.scheme(), authority)
             && (self.queries || !uri.has_query())
-            && match &self.path {
-                Path::Under(container) => path_is_under(uri.path(), container),
-                Path::Like(glob) => glob.matches(uri.path()),
-            }
+            && self.path_matches(uri.path())
+    }
+
+    /// Whether URIs with this scheme and authority can match.
+    pub(super) fn may_be_at(&self, scheme: &str, authority: &str) -> bool {
+        scheme == self.scheme && self.host_matches(authority)
+    }
+
+    /// Whether URIs with this path can match.
+    pub(super) fn path_matches(&self, path: &str) -> bool {
+        match &self.path {
+            Path::Under(container) => path_is_under(path, container),
+            Path::Like(glob) => glob.matches(path),
+        }
+    }
+
+    /// Whether URIs with a query match.
+    pub(super) fn takes_queries(&self) -> bool {
+        self.queries
     }
 
     fn host_matches(&self, authority: &str) -> bool {

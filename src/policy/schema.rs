@@ -660,7 +660,8 @@ pub static FAMILIES: &[(&str, &str)] = &[
     ),
 ];
 
-fn claim_value(value: &ClaimValue) -> Value<'_> {
+/// A claim's or attribute's value.
+pub(super) fn claim_value(value: &ClaimValue) -> Value<'_> {
     match value {
         ClaimValue::String(text) => Value::Text(text),
         ClaimValue::Int(number) => Value::Int(*number),

@@ -11,7 +11,7 @@ use crate::oauth::id::RuleId;
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
     ActorForm, ActorMatch, Atom, AudienceMatch, Clients, Condition, Constant, DenyRule, FromIssuer,
-    Headers, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
+    Headers, MemberTest, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
 };
 use crate::policy::schema::{AttributeRef, Value};
 
@@ -356,6 +356,26 @@ fn value<'a>(
 
 fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
     match test {
+        Test::EqualsAttribute(other) => {
+            value(other, context, None).is_some_and(|other| left == other)
+        }
+        Test::InAttribute(set) => set.get(context).is_some_and(|set| has(set, left)),
+        Test::HasAttribute(other) => {
+            value(other, context, None).is_some_and(|other| has(left, other))
+        }
+        Test::AnyHop(condition) => hops(left)
+            .iter()
+            .any(|hop| holds_of(condition, context, Some(hop))),
+        Test::EveryHop(condition) => every(hops(left).iter(), |hop| {
+            holds_of(condition, context, Some(hop))
+        }),
+        other => plain_test(other, left),
+    }
+}
+
+/// Whether a value passes a test that compares with constants; one that looks at a context does not hold.
+pub(in crate::policy) fn plain_test(test: &Test, left: Value<'_>) -> bool {
+    match test {
         Test::Present => true,
         Test::Equals(wanted) => left == wanted.value(),
         Test::In(wanted) => wanted.contains(left),
@@ -366,19 +386,12 @@ fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
             matches!(left, Value::Ip(ip) if prefixes.contain(ip))
         }
         Test::Hours(hours) => matches!(left, Value::Int(instant) if hours.contains(instant)),
-        Test::EqualsAttribute(other) => {
-            value(other, context, None).is_some_and(|other| left == other)
-        }
-        Test::InAttribute(set) => set.get(context).is_some_and(|set| has(set, left)),
         Test::Like(glob) => matches!(left, Value::Text(text) if glob.matches(text)),
         Test::LikeUri(pattern) => matches!(left, Value::Uri(uri) if pattern.matches(uri)),
         Test::Under(patterns) => {
             matches!(left, Value::Uri(uri) if patterns.iter().any(|p| p.matches(uri)))
         }
         Test::Has(wanted) => has(left, wanted.value()),
-        Test::HasAttribute(other) => {
-            value(other, context, None).is_some_and(|other| has(left, other))
-        }
         Test::HasAny(wanted) => members(left).any(|member| wanted.contains(member)),
         Test::HasAll(wanted) => wanted.iter().all(|wanted| has(left, wanted.value())),
         Test::Only(allowed) => every(members(left), |member| allowed.contains(member)),
@@ -389,19 +402,19 @@ fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
         Test::Count(comparison, limit) => {
             i64::try_from(members(left).count()).is_ok_and(|count| comparison.holds(count, *limit))
         }
-        Test::AnyMember(inner) => {
-            members(left).any(|member| test_holds(&inner.test, member, context) != inner.negated)
-        }
-        Test::EveryMember(inner) => every(members(left), |member| {
-            test_holds(&inner.test, member, context) != inner.negated
-        }),
-        Test::AnyHop(condition) => hops(left)
-            .iter()
-            .any(|hop| holds_of(condition, context, Some(hop))),
-        Test::EveryHop(condition) => every(hops(left).iter(), |hop| {
-            holds_of(condition, context, Some(hop))
-        }),
+        Test::AnyMember(inner) => members(left).any(|member| passes(inner, member)),
+        Test::EveryMember(inner) => every(members(left), |member| passes(inner, member)),
+        Test::EqualsAttribute(_)
+        | Test::InAttribute(_)
+        | Test::HasAttribute(_)
+        | Test::AnyHop(_)
+        | Test::EveryHop(_) => false,
     }
+}
+
+/// Whether a member of a set passes. Its tests compare with constants only.
+pub(super) fn passes(inner: &MemberTest, member: Value<'_>) -> bool {
+    plain_test(&inner.test, member) != inner.negated
 }
 
 /// Whether there is one, and all pass: a quantifier is never vacuous.
