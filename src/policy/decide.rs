@@ -14,7 +14,7 @@ pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
 pub use trace::{RuleTrace, Trace, TraceLine};
 
-use super::rule::{DenyRule, Outcome, ParameterValue, Piece, UseRule};
+use super::rule::{DenyRule, Outcome, ParameterValue, Piece, Proof, UseRule};
 use super::schema::{AttributeRef, Value};
 use crate::context::ExchangeContext;
 use crate::oauth::id::{IssuerAlias, RuleId};
@@ -32,6 +32,7 @@ pub struct PolicySet<P> {
     given: BTreeSet<Arc<str>>,
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
+    proofs: Vec<Proof>,
 }
 
 impl<P> PolicySet<P> {
@@ -66,7 +67,12 @@ impl<P> PolicySet<P> {
             denies,
             resources,
             mentioned,
+            proofs: Vec::new(),
         }
+    }
+
+    pub(super) fn with_proofs(self, proofs: Vec<Proof>) -> Self {
+        Self { proofs, ..self }
     }
 
     /// Names at load, values at run: replaces what rules select; every name that has no value comes
@@ -112,6 +118,7 @@ impl<P> PolicySet<P> {
                 overrides: self.overrides,
                 given: self.given,
                 mentioned: self.mentioned,
+                proofs: self.proofs,
             })
         } else {
             Err(missing)
@@ -134,6 +141,12 @@ impl<P> PolicySet<P> {
     #[must_use]
     pub fn denies(&self) -> &[DenyRule] {
         &self.denies
+    }
+
+    /// What must hold of every request, in the order written.
+    #[must_use]
+    pub fn proofs(&self) -> &[Proof] {
+        &self.proofs
     }
 
     /// Whether a decision may rest on an attribute.

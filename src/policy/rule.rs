@@ -467,6 +467,72 @@ impl Test {
     }
 }
 
+/// `prove "…" { … }`: what must hold of every request.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Its module.
+    pub module: Arc<str>,
+    /// What it shows.
+    pub name: Arc<str>,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
+    /// What it claims; at least one.
+    pub claims: Vec<Claim>,
+}
+
+/// A claim of a [`Proof`].
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The whole of it.
+    pub span: Span,
+    /// What it says.
+    pub kind: ClaimKind,
+}
+
+/// What a claim says.
+#[derive(Clone, Debug)]
+pub enum ClaimKind {
+    /// No request of which the condition holds is permitted.
+    NeverUse {
+        /// With this processor; `None` is any of them.
+        processor: Option<Arc<str>>,
+        /// Of which requests.
+        when: Condition,
+    },
+    /// Every request of which the condition holds is selected: it matches a rule and no deny. What is
+    /// granted may still be refused where nothing is left of it.
+    AlwaysUse {
+        /// For this processor; `None` is any of them.
+        processor: Option<Arc<str>>,
+        /// Of which requests.
+        when: Condition,
+    },
+    /// No token that is issued for a request of which the condition holds passes the test.
+    NeverIssue {
+        /// What is looked at, and how.
+        what: IssuedTest,
+        /// Of which requests.
+        when: Condition,
+    },
+    /// No request matches the headers and conditions of two of these rules.
+    Disjoint(Vec<RuleId>),
+    /// Each of these rules is selected for some request; `None` is every rule.
+    Reachable(Option<Vec<RuleId>>),
+}
+
+/// A test of what is issued.
+#[derive(Clone, Debug)]
+pub enum IssuedTest {
+    /// Of some scope.
+    Scope(MemberTest),
+    /// Of some audience.
+    Audience(MemberTest),
+    /// Of the lifetime, in seconds.
+    Lifetime(Comparison, i64),
+}
+
 /// What a rule selects, and how what is issued is bounded.
 #[derive(Clone, Debug)]
 pub struct Outcome<P> {
