@@ -142,6 +142,7 @@ pub(super) fn items(files: &[File]) -> BTreeMap<String, String> {
                 Item::List(list) => format!("{module}.{}", list.name.value),
                 Item::Def(def) => format!("{module}.{}", def.name.value),
                 Item::Test(test) => format!("{module} test \"{}\"", test.name.value),
+                Item::Proof(proof) => format!("{module} prove \"{}\"", proof.name.value),
             };
             items.insert(name, sha256_base64url(print::item(item).as_bytes()));
         }

@@ -1,5 +1,5 @@
 //! The YAML spelling of a policy: the same tree as the text, with the structure in YAML and what is
-//! said (conditions, the values of parameters, the values of tests) as text of the language.
+//! said (conditions, claims, the values of parameters, the values of tests) as text of the language.
 //!
 //! ```yaml
 //! policy: 1
@@ -28,6 +28,9 @@
 //!     expect: { use: mint, by: orders-to-payments, issued: { lifetime: 5m } }
 //!   - name: it does not
 //!     expect: { refuse: any, by: closed }
+//! proofs:
+//!   - name: no admin scopes
+//!     prove: ['never issue scope like "admin:**"', reachable all]
 //! ```
 //!
 //! A list under `when` means `and`; `to` takes a list for `or`. `'@x'` alone is a list of the policy; a

@@ -2,7 +2,7 @@
 //! rules of a SARIF log. A code keeps its meaning for ever; one that is given up is not used again.
 //!
 //! E01xx text, E02xx names and types, E03xx absence, E04xx trust, E05xx rules together, E06xx
-//! parameters, E07xx tests, E10xx cambist.yaml.
+//! parameters, E07xx tests and proofs, E10xx cambist.yaml.
 
 /// What a code means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,7 @@ pub static CODES: &[Code] = &[
     page!("E0701", "a test failed"),
     page!("E0702", "a test that cannot be run"),
     page!("E0703", "a test that expects what cannot be"),
+    page!("E0704", "a proof that cannot be asked"),
     page!("E0901", "more than is worked out"),
     page!("E1001", "not the YAML that is read here"),
     page!("E1002", "unknown key"),

@@ -8,6 +8,7 @@ mod header;
 mod hours;
 mod modules;
 mod outcome;
+mod proof;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -77,11 +78,15 @@ pub fn check(
         }
     }
     checker.overrides(files);
+    let proofs = checker.proofs(files);
     checker.unused(files);
     let items: usize = files.iter().map(|file| file.rules().count()).sum();
-    if !checker.problems.has_errors() && rules.len() + denies.len() != items {
+    let claimed: usize = files.iter().map(|file| file.proofs().count()).sum();
+    if !checker.problems.has_errors()
+        && (rules.len() + denies.len() != items || proofs.len() != claimed)
+    {
         // Never seen; a deny that is lost without a word would let pass what it forbids.
-        let message = "the checker lost a rule without a reason";
+        let message = "the checker lost a rule or a proof without a reason";
         checker.report(Diagnostic::error("E0100", message));
     }
     if checker.problems.has_errors() {
@@ -91,7 +96,7 @@ pub fn check(
     let aliases = schema.issuers.iter().map(|issuer| issuer.alias.clone());
     let aliases: Vec<_> = aliases.collect();
     Ok((
-        PolicySet::new(rules, denies, schema.resources.clone(), &aliases),
+        PolicySet::new(rules, denies, schema.resources.clone(), &aliases).with_proofs(proofs),
         checker.problems,
     ))
 }
@@ -493,6 +498,16 @@ impl<'a> Checker<'a> {
             actor,
             acting,
             nobody: kind == ItemKind::Rule && none && !ignored,
+        }
+    }
+
+    /// Any issuer, and anybody who acts.
+    fn everybody(&self) -> Parties {
+        Parties {
+            subject: self.of_issuers(None),
+            actor: Some(self.of_issuers(None)),
+            acting: false,
+            nobody: false,
         }
     }
 

@@ -16,7 +16,7 @@ pub use decision::{Decision, Denial, Permit, Reason, Stage};
 pub(in crate::policy) use evaluate::plain_test;
 pub use trace::{RuleTrace, Trace, TraceLine};
 
-use super::rule::{DenyRule, Outcome, ParameterValue, Piece, UseRule};
+use super::rule::{DenyRule, Outcome, ParameterValue, Piece, Proof, UseRule};
 use super::schema::{AttributeRef, Value};
 use crate::context::ExchangeContext;
 use crate::oauth::id::{IssuerAlias, RuleId};
@@ -34,6 +34,7 @@ pub struct PolicySet<P> {
     given: BTreeSet<Arc<str>>,
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
+    proofs: Vec<Proof>,
 }
 
 impl<P> PolicySet<P> {
@@ -68,7 +69,12 @@ impl<P> PolicySet<P> {
             denies,
             resources,
             mentioned,
+            proofs: Vec::new(),
         }
+    }
+
+    pub(super) fn with_proofs(self, proofs: Vec<Proof>) -> Self {
+        Self { proofs, ..self }
     }
 
     /// Names at load, values at run: replaces what rules select; every name that has no value comes
@@ -114,6 +120,7 @@ impl<P> PolicySet<P> {
                 overrides: self.overrides,
                 given: self.given,
                 mentioned: self.mentioned,
+                proofs: self.proofs,
             })
         } else {
             Err(missing)
@@ -141,6 +148,12 @@ impl<P> PolicySet<P> {
     #[must_use]
     pub fn denies(&self) -> &[DenyRule] {
         &self.denies
+    }
+
+    /// What must hold of every request, in the order written.
+    #[must_use]
+    pub fn proofs(&self) -> &[Proof] {
+        &self.proofs
     }
 
     /// Whether a decision may rest on an attribute.

@@ -9,7 +9,7 @@ pub mod print;
 mod slips;
 pub mod word;
 
-pub use parse::{Place, Values, condition, given, parse, values};
+pub use parse::{Place, Values, claim, condition, given, parse, values};
 pub use print::print;
 
 mod grammar {
@@ -47,7 +47,7 @@ mod tests {
         "escape",
     ];
     /// Those that stand only where a part of a file is read by itself.
-    const PARTS: [&str; 3] = ["only_condition", "only_value", "only_given"];
+    const PARTS: [&str; 4] = ["only_condition", "only_value", "only_given", "only_claim"];
 
     #[test]
     fn every_production_of_the_grammar_is_read_in_some_golden() {

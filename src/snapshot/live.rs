@@ -82,7 +82,7 @@ pub struct Change {
     /// The files and variables that were read and differ.
     #[serde(skip_serializing_if = "Names::is_empty")]
     pub files: Names,
-    /// The rules, denies, lists, defs and tests that differ, by realm.
+    /// The rules, denies, lists, defs, tests and proofs that differ, by realm.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub items: BTreeMap<String, Names>,
     /// The realms that are not taken as they are on disk.

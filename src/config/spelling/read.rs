@@ -7,7 +7,7 @@ use super::LITERAL_TYPES;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::policy::syntax::ast::{
     ActorForm, At, Clause, Condition, Def, Expectation, Field, File, GivenValue, Import, IssuerRef,
-    Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Parameter, Rule, Spanned, Strings,
+    Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Parameter, Proof, Rule, Spanned, Strings,
     Target, TargetsForm, Test, Text,
 };
 use crate::policy::syntax::{self, Place, comments, word};
@@ -218,7 +218,7 @@ impl Reader<'_> {
         };
         let (imports, lists, defs) = (take("imports"), take("lists"), take("defs"));
         let (rules, denies) = (take("rules"), take("denies"));
-        let tests = section.take("tests");
+        let (tests, proofs) = (section.take("tests"), section.take("proofs"));
         section.finish(&mut self.problems);
 
         let imports = imports
@@ -238,17 +238,11 @@ impl Reader<'_> {
         for (key, node) in denies {
             items.push(self.rule(ItemKind::Deny, &key, node).map(Item::Rule));
         }
-        match tests.map(|node| (node.span, node.value)) {
-            None => {}
-            Some((_, Value::List(nodes))) => {
-                for node in nodes {
-                    items.push(self.test(node).map(Item::Test));
-                }
-            }
-            Some((span, _)) => {
-                let help = "each begins with `- name: …`";
-                self.problem(&span, "`tests` is a list", help);
-            }
+        for node in self.named("tests", tests) {
+            items.push(self.test(node).map(Item::Test));
+        }
+        for node in self.named("proofs", proofs) {
+            items.push(self.proof(node).map(Item::Proof));
         }
         Some(File {
             module: module?,
@@ -256,6 +250,19 @@ impl Reader<'_> {
             items: items.into_iter().collect::<Option<_>>()?,
             comments: Vec::new(),
         })
+    }
+
+    /// What stands under a key whose items have their names inside.
+    fn named(&mut self, key: &str, node: Option<Node>) -> Vec<Node> {
+        match node.map(|node| (node.span, node.value)) {
+            None => Vec::new(),
+            Some((_, Value::List(nodes))) => nodes,
+            Some((span, _)) => {
+                let help = "each begins with `- name: …`";
+                self.problem(&span, format!("`{key}` is a list"), help);
+                Vec::new()
+            }
+        }
     }
 
     fn import(&mut self, key: &Key, node: Node) -> Option<Import> {
@@ -718,6 +725,29 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    // ── proofs ──────────────────────────────────────────────────────────────────────────────────
+
+    fn proof(&mut self, node: Node) -> Option<Proof> {
+        let span = At(node.span.clone());
+        let mut section = node.section(&mut self.problems)?;
+        section.span.end = section.span.start;
+        let name = section.require("name", &mut self.problems);
+        let name = name.and_then(|name| self.string(&name));
+        let doc = section.take("doc").map(|node| self.doc(&node));
+        let claims = section.require("prove", &mut self.problems);
+        section.finish(&mut self.problems);
+        let claims = self.every(claims?.list(), |it, node| {
+            let (place, text) = it.language(&node, IN_ITEM)?;
+            it.keep(syntax::claim(place, text))
+        });
+        Some(Proof {
+            name: name?,
+            claims: claims?,
+            doc: transpose(doc)?,
+            span,
+        })
     }
 }
 

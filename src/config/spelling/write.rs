@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::LITERAL_TYPES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::syntax::ast::{
-    ActorForm, Clause, Condition, Expectation, Field, File, Import, IssuerRef, Item, ItemKind,
-    Literal, MatchKind, Matcher, Parameter, Rule, Spanned, Strings, TargetsForm, Test, Text,
+    ActorForm, Claim, Clause, Condition, Expectation, Field, File, Import, IssuerRef, Item,
+    ItemKind, Literal, MatchKind, Matcher, Parameter, Proof, Rule, Spanned, Strings, TargetsForm,
+    Test, Text,
 };
 use crate::policy::syntax::print;
 
@@ -16,9 +17,9 @@ const WIDTH: usize = 100;
 /// The longest key that YAML reads without further signs, in characters.
 const MAX_KEY: usize = 1024;
 
-/// The tree as the YAML spelling has it: one import of each module, then lists, defs, rules, denies and
-/// tests, each in the order written; the conditions of several `when` joined with `and`; no empty lines at the end
-/// of a `##` comment. None of that changes what a policy says.
+/// The tree as the YAML spelling has it: one import of each module, then lists, defs, rules, denies,
+/// tests and proofs, each in the order written; the conditions of several `when` joined with `and`; no empty
+/// lines at the end of a `##` comment. None of that changes what a policy says.
 #[must_use]
 pub fn normal(file: &File) -> File {
     let mut imports: Vec<Import> = Vec::new();
@@ -36,6 +37,7 @@ pub fn normal(file: &File) -> File {
         Item::Rule(rule) if rule.kind == ItemKind::Rule => 2,
         Item::Rule(_) => 3,
         Item::Test(_) => 4,
+        Item::Proof(_) => 5,
     });
     for item in &mut items {
         let doc = match item {
@@ -46,6 +48,7 @@ pub fn normal(file: &File) -> File {
                 &mut rule.doc
             }
             Item::Test(test) => &mut test.doc,
+            Item::Proof(proof) => &mut proof.doc,
         };
         *doc = doc
             .as_ref()
@@ -206,6 +209,10 @@ fn file_yaml(file: &File) -> Yaml {
     let tests: Vec<Yaml> = file.tests().map(test).collect();
     if !tests.is_empty() {
         entries.push(("tests".to_owned(), Yaml::Lines(tests)));
+    }
+    let proofs: Vec<Yaml> = file.proofs().map(proof).collect();
+    if !proofs.is_empty() {
+        entries.push(("proofs".to_owned(), Yaml::Lines(proofs)));
     }
     Yaml::Block(entries)
 }
@@ -370,6 +377,14 @@ fn test(test: &Test) -> Yaml {
     }
     let expect = expect.into_iter().map(|(key, yaml)| (key.to_owned(), yaml));
     entries.push(("expect".to_owned(), Yaml::Map(expect.collect())));
+    Yaml::Block(entries)
+}
+
+fn proof(proof: &Proof) -> Yaml {
+    let mut entries = vec![("name".to_owned(), name(&proof.name))];
+    entries.extend(doc(proof.doc.as_ref()));
+    let claim = |claim: &Spanned<Claim>| Yaml::text(print::claim(&claim.value));
+    entries.push(("prove".to_owned(), Yaml::list(&proof.claims, claim)));
     Yaml::Block(entries)
 }
 

@@ -59,6 +59,45 @@ impl<'a> Checker<'a> {
         Some(whole)
     }
 
+    /// The condition of a claim, which speaks of any request: absence opens nothing there. `refuses` is
+    /// whether the claim says that something does not happen where it holds.
+    pub(super) fn of_any_request(
+        &mut self,
+        condition: &'a ast::Condition,
+        parties: &Parties,
+        refuses: bool,
+    ) -> Option<Condition> {
+        let scope = Scope {
+            parties,
+            kind: ItemKind::Deny,
+            hop: false,
+        };
+        let mut whole = flatten(self.condition(condition, scope, false)?);
+        any_query_where_matching_refuses(&mut whole, refuses);
+        Some(whole)
+    }
+
+    /// How each member of a set is tested that is no attribute of a request, but has the form of one.
+    pub(super) fn member_like(
+        &mut self,
+        attribute: &'static str,
+        operator: &Spanned<Operator>,
+        right: &'a ast::Operand,
+        parties: &Parties,
+    ) -> Option<MemberTest> {
+        let scope = Scope {
+            parties,
+            kind: ItemKind::Deny,
+            hop: false,
+        };
+        let path = Text {
+            value: Arc::from(attribute),
+            span: operator.span.clone(),
+        };
+        let set = self.resolve(&path, scope)?;
+        self.member_test(&set, operator, right, scope)
+    }
+
     /// Checks a def that no rule uses, as far as that can be done.
     pub(super) fn def_alone(&mut self, def: &'a ast::Def, parties: &Parties) {
         self.tests = 0;
@@ -267,6 +306,23 @@ impl<'a> Checker<'a> {
         scope: Scope<'_>,
     ) -> Option<(Operand, Test, bool)> {
         let set = self.set(path, scope, quantifier.text())?;
+        let inner = Box::new(self.member_test(&set, operator, right, scope)?);
+        let (test, complement) = match quantifier {
+            Quantifier::Any => (Test::AnyMember(inner), false),
+            Quantifier::None => (Test::AnyMember(inner), true),
+            Quantifier::All => (Test::EveryMember(inner), false),
+        };
+        Some((plain(set), test, complement))
+    }
+
+    /// How every member of a set is tested.
+    fn member_test(
+        &mut self,
+        set: &Resolved,
+        operator: &Spanned<Operator>,
+        right: &'a ast::Operand,
+        scope: Scope<'_>,
+    ) -> Option<MemberTest> {
         let right = match right {
             ast::Operand::Path(path, _) => {
                 let problem = Diagnostic::error(
@@ -288,13 +344,7 @@ impl<'a> Checker<'a> {
         };
         let (positive, negated) = positive(operator.value);
         let test = self.test(&member, positive, right, operator)?;
-        let inner = Box::new(MemberTest { test, negated });
-        let (test, complement) = match quantifier {
-            Quantifier::Any => (Test::AnyMember(inner), false),
-            Quantifier::None => (Test::AnyMember(inner), true),
-            Quantifier::All => (Test::EveryMember(inner), false),
-        };
-        Some((plain(set), test, complement))
+        Some(MemberTest { test, negated })
     }
 
     fn side(&mut self, operand: &'a ast::Operand, scope: Scope<'_>) -> Option<Side<'a>> {
@@ -653,7 +703,7 @@ fn any_query(test: &mut Test, refuses: bool) {
 }
 
 /// An operator without its negation, and whether it had one.
-fn positive(operator: Operator) -> (Operator, bool) {
+pub(super) fn positive(operator: Operator) -> (Operator, bool) {
     match operator {
         Operator::NotEqual => (Operator::Equal, true),
         Operator::NotIn => (Operator::In, true),
@@ -663,7 +713,7 @@ fn positive(operator: Operator) -> (Operator, bool) {
 }
 
 /// How numbers are compared, by the operator.
-fn compared(operator: Operator) -> Option<Comparison> {
+pub(super) fn compared(operator: Operator) -> Option<Comparison> {
     Some(match operator {
         Operator::Equal => Comparison::Equal,
         Operator::Less => Comparison::Less,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Checker, Parties};
+use super::Checker;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::policy::pattern::UriPattern;
 use crate::policy::rule::{Constants, Prefixes};
@@ -99,6 +99,7 @@ impl<'a> Checker<'a> {
             let mut rules: BTreeMap<&str, &Span> = BTreeMap::new();
             let mut names: BTreeMap<&str, &Span> = BTreeMap::new();
             let mut tests: BTreeMap<&str, &Span> = BTreeMap::new();
+            let mut proofs: BTreeMap<&str, &Span> = BTreeMap::new();
             for name in file.imports.iter().flat_map(|import| &import.names) {
                 self.once(&mut names, name);
             }
@@ -108,6 +109,7 @@ impl<'a> Checker<'a> {
                     Item::List(list) => self.once(&mut names, &list.name),
                     Item::Def(def) => self.once(&mut names, &def.name),
                     Item::Test(test) => self.once(&mut tests, &test.name),
+                    Item::Proof(proof) => self.once(&mut proofs, &proof.name),
                 }
             }
         }
@@ -306,12 +308,7 @@ impl<'a> Checker<'a> {
         // Where something is at fault, what it names may look unused.
         let sound = !self.problems.has_errors();
         let before = self.modules.used.clone();
-        let everybody = Parties {
-            subject: self.of_issuers(None),
-            actor: Some(self.of_issuers(None)),
-            acting: false,
-            nobody: false,
-        };
+        let everybody = self.everybody();
         for (index, file) in files.iter().enumerate() {
             self.module = index;
             for def in file.defs() {

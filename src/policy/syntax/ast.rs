@@ -69,7 +69,7 @@ impl File {
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.items.iter().filter_map(|item| match item {
             Item::Rule(rule) => Some(rule),
-            Item::List(_) | Item::Def(_) | Item::Test(_) => None,
+            Item::List(_) | Item::Def(_) | Item::Test(_) | Item::Proof(_) => None,
         })
     }
 
@@ -77,7 +77,7 @@ impl File {
     pub fn lists(&self) -> impl Iterator<Item = &ListDef> {
         self.items.iter().filter_map(|item| match item {
             Item::List(list) => Some(list),
-            Item::Rule(_) | Item::Def(_) | Item::Test(_) => None,
+            Item::Rule(_) | Item::Def(_) | Item::Test(_) | Item::Proof(_) => None,
         })
     }
 
@@ -85,7 +85,7 @@ impl File {
     pub fn defs(&self) -> impl Iterator<Item = &Def> {
         self.items.iter().filter_map(|item| match item {
             Item::Def(def) => Some(def),
-            Item::Rule(_) | Item::List(_) | Item::Test(_) => None,
+            Item::Rule(_) | Item::List(_) | Item::Test(_) | Item::Proof(_) => None,
         })
     }
 
@@ -93,7 +93,15 @@ impl File {
     pub fn tests(&self) -> impl Iterator<Item = &Test> {
         self.items.iter().filter_map(|item| match item {
             Item::Test(test) => Some(test),
-            Item::Rule(_) | Item::List(_) | Item::Def(_) => None,
+            Item::Rule(_) | Item::List(_) | Item::Def(_) | Item::Proof(_) => None,
+        })
+    }
+
+    /// Its proofs.
+    pub fn proofs(&self) -> impl Iterator<Item = &Proof> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Proof(proof) => Some(proof),
+            Item::Rule(_) | Item::List(_) | Item::Def(_) | Item::Test(_) => None,
         })
     }
 }
@@ -120,6 +128,8 @@ pub enum Item {
     Rule(Rule),
     /// `test "…" { … }`
     Test(Test),
+    /// `prove "…" { … }`
+    Proof(Proof),
 }
 
 impl Item {
@@ -131,6 +141,7 @@ impl Item {
             Self::Def(def) => &def.span,
             Self::Rule(rule) => &rule.span,
             Self::Test(test) => &test.span,
+            Self::Proof(proof) => &proof.span,
         }
     }
 
@@ -142,6 +153,7 @@ impl Item {
             Self::Def(def) => def.doc.as_ref(),
             Self::Rule(rule) => rule.doc.as_ref(),
             Self::Test(test) => test.doc.as_ref(),
+            Self::Proof(proof) => proof.doc.as_ref(),
         }
     }
 }
@@ -247,6 +259,76 @@ pub enum Expectation {
         /// The deny.
         by: Option<Text>,
     },
+}
+
+/// `prove "what holds of every request" { … }`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proof {
+    /// What it shows.
+    pub name: Text,
+    /// What is claimed, in the order written.
+    pub claims: Vec<Spanned<Claim>>,
+    /// Its `##` lines.
+    pub doc: Option<Arc<str>>,
+    /// The whole of it.
+    pub span: At,
+}
+
+/// What a proof claims of all requests.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// `never use PROCESSOR when CONDITION`
+    NeverUse {
+        /// The processor; `None` is any of them.
+        processor: Option<Text>,
+        /// Of which requests; `None` is all of them.
+        when: Option<Condition>,
+    },
+    /// `always use PROCESSOR when CONDITION`
+    AlwaysUse {
+        /// The processor; `None` is any of them.
+        processor: Option<Text>,
+        /// Of which requests.
+        when: Condition,
+    },
+    /// `never issue scope like "…" when CONDITION`
+    NeverIssue {
+        /// What is looked at.
+        what: Spanned<Issued>,
+        /// How it is compared.
+        operator: Spanned<Operator>,
+        /// With what.
+        right: Operand,
+        /// Of which requests; `None` is all of them.
+        when: Option<Condition>,
+    },
+    /// `disjoint RULE, RULE`
+    Disjoint(Vec<Text>),
+    /// `reachable RULE, RULE`; `None` is `reachable all`.
+    Reachable(Option<Vec<Text>>),
+}
+
+/// What of an issued token a proof speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Issued {
+    /// Each of its scopes.
+    Scope,
+    /// Each of its audiences.
+    Audience,
+    /// How long it lives.
+    Lifetime,
+}
+
+impl Issued {
+    /// As it is written.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Scope => "scope",
+            Self::Audience => "audience",
+            Self::Lifetime => "lifetime",
+        }
+    }
 }
 
 /// What a [`Rule`] is.

@@ -6,10 +6,10 @@ use pest::Parser;
 use pest::iterators::Pair;
 
 use super::ast::{
-    self, ActorForm, At, Clause, Condition, Day, Def, Duration, Expectation, Field, File,
-    GivenValue, Import, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand,
-    Operator, Parameter, Quantifier, Spanned, Strings, Target, TargetsForm, Test, Text, Unit,
-    Value,
+    self, ActorForm, At, Claim, Clause, Condition, Day, Def, Duration, Expectation, Field, File,
+    GivenValue, Import, Issued, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher,
+    Operand, Operator, Parameter, Proof, Quantifier, Spanned, Strings, Target, TargetsForm, Test,
+    Text, Unit, Value,
 };
 use super::comments::{self, Comment};
 use super::grammar::{Grammar, Rule};
@@ -122,6 +122,16 @@ pub fn values(place: Place, text: &str) -> Result<Values, Diagnostics> {
 pub fn given(place: Place, text: &str) -> Result<Spanned<GivenValue>, Diagnostics> {
     tree(place, text, Rule::only_given, |builder, pair| {
         builder.given_value(pair.into_inner().next()?)
+    })
+}
+
+/// Parses a claim of a proof that stands by itself.
+///
+/// # Errors
+/// As for a file.
+pub fn claim(place: Place, text: &str) -> Result<Spanned<Claim>, Diagnostics> {
+    tree(place, text, Rule::only_claim, |builder, pair| {
+        builder.claim(pair.into_inner().next()?)
     })
 }
 
@@ -259,6 +269,7 @@ impl Builder<'_> {
                 Rule::list_def => self.list_def(part).map(Item::List),
                 Rule::def => self.def(part).map(Item::Def),
                 Rule::test => self.test(part).map(Item::Test),
+                Rule::proof => self.proof(part).map(Item::Proof),
                 _ => continue,
             };
             match item {
@@ -418,6 +429,68 @@ impl Builder<'_> {
         } else {
             Expectation::Refuse { code: name, by }
         })
+    }
+
+    fn proof(&mut self, pair: Pair<'_, Rule>) -> Option<Proof> {
+        let (span, doc) = (self.at(&pair), self.doc(&pair));
+        let mut inner = pair.into_inner().skip(1);
+        Some(Proof {
+            name: self.string(inner.next()?),
+            claims: every(inner.map(|claim| self.claim(claim)))?,
+            doc,
+            span,
+        })
+    }
+
+    fn claim(&mut self, pair: Pair<'_, Rule>) -> Option<Spanned<Claim>> {
+        let span = self.span(&pair);
+        let claim = pair.into_inner().next()?;
+        let production = claim.as_rule();
+        let (mut processor, mut what, mut operator, mut right, mut when) =
+            (None, None, None, None, None);
+        let (mut rules, mut every) = (Vec::new(), false);
+        for part in claim.into_inner() {
+            match part.as_rule() {
+                Rule::used => {
+                    let name = part
+                        .into_inner()
+                        .find(|part| part.as_rule() == Rule::name)?;
+                    processor = Some(self.text(&name));
+                }
+                Rule::issued => {
+                    let value = match part.clone().into_inner().next()?.as_rule() {
+                        Rule::w_scope => Issued::Scope,
+                        Rule::w_audience => Issued::Audience,
+                        _ => Issued::Lifetime,
+                    };
+                    let span = self.span(&part);
+                    what = Some(Spanned { value, span });
+                }
+                Rule::operator => operator = Some(self.operator(&part)?),
+                Rule::operand => right = Some(self.operand(part)?),
+                Rule::claim_when => when = Some(self.condition(part.into_inner().nth(1)?)?),
+                Rule::rule_name => rules.push(self.text(&part)),
+                Rule::every_rule => every = true,
+                _ => {}
+            }
+        }
+        let value = match production {
+            Rule::never_use => Claim::NeverUse { processor, when },
+            Rule::always_use => Claim::AlwaysUse {
+                processor,
+                when: when?,
+            },
+            Rule::never_issue => Claim::NeverIssue {
+                what: what?,
+                operator: operator?,
+                right: right?,
+                when,
+            },
+            Rule::disjoint => Claim::Disjoint(rules),
+            Rule::reachable => Claim::Reachable((!every).then_some(rules)),
+            _ => return None,
+        };
+        Some(Spanned { value, span })
     }
 
     fn name_or_string(&self, pair: Pair<'_, Rule>) -> Text {

@@ -9,9 +9,9 @@
 use std::ops::Range;
 
 use super::ast::{
-    ActorForm, At, Clause, Condition, Def, Expectation, Field, File, GivenValue, Import, IssuerRef,
-    Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand, Parameter, Rule, Spanned,
-    Strings, Target, TargetsForm, Test, Text, Value,
+    ActorForm, At, Claim, Clause, Condition, Def, Expectation, Field, File, GivenValue, Import,
+    IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand, Parameter, Proof,
+    Rule, Spanned, Strings, Target, TargetsForm, Test, Text, Value,
 };
 use super::comments::Comment;
 use super::layout::{Doc, render};
@@ -65,6 +65,12 @@ pub fn values(values: &[Spanned<Value>], beyond: Option<&At>) -> String {
 #[must_use]
 pub fn given(value: &Spanned<GivenValue>) -> String {
     one_line(|printer| printer.given_value(value))
+}
+
+/// A claim of a proof on one line.
+#[must_use]
+pub fn claim(claim: &Claim) -> String {
+    one_line(|printer| printer.claim(claim))
 }
 
 /// A string with its quotes.
@@ -356,6 +362,7 @@ impl Printer<'_> {
             Item::Def(def) => self.def(def),
             Item::Rule(rule) => self.rule(rule),
             Item::Test(test) => self.test(test),
+            Item::Proof(proof) => self.proof(proof),
         }
     }
 
@@ -794,6 +801,70 @@ impl Printer<'_> {
                 self.by(by.as_ref());
             }
         }
+    }
+
+    // ── proofs ──────────────────────────────────────────────────────────────────────────────────
+
+    fn proof(&mut self, proof: &Proof) {
+        self.add(format!("prove {} {{", string(&proof.name.value)));
+        let end = last_sign(&proof.span);
+        self.lines(end, &proof.claims, place_of, |it, claim| {
+            it.claim(&claim.value);
+        });
+    }
+
+    fn claim(&mut self, claim: &Claim) {
+        match claim {
+            Claim::NeverUse { processor, when } => {
+                self.uses("never use", processor.as_ref(), when.as_ref());
+            }
+            Claim::AlwaysUse { processor, when } => {
+                self.uses("always use", processor.as_ref(), Some(when));
+            }
+            Claim::NeverIssue {
+                what,
+                operator,
+                right,
+                when,
+            } => self.group(|it| {
+                it.add("never issue ");
+                it.at(what.span.start, what.value.text());
+                it.add(" ");
+                it.at(operator.span.start, operator.value.text());
+                it.add(" ");
+                it.operand(right);
+                it.claim_when(when.as_ref());
+            }),
+            Claim::Disjoint(rules) => self.rules("disjoint ", rules),
+            Claim::Reachable(Some(rules)) => self.rules("reachable ", rules),
+            Claim::Reachable(None) => self.add("reachable all"),
+        }
+    }
+
+    fn uses(&mut self, words: &str, processor: Option<&Text>, when: Option<&Condition>) {
+        self.group(|it| {
+            it.add(words);
+            if let Some(processor) = processor {
+                it.add(" ");
+                it.text(processor);
+            }
+            it.claim_when(when);
+        });
+    }
+
+    /// Stands behind the claim where that fits, else below it.
+    fn claim_when(&mut self, when: Option<&Condition>) {
+        let Some(when) = when else { return };
+        self.indent(2, |it| {
+            it.break_before(Doc::Line, start(when));
+            it.add("when ");
+            it.terms(when, "when ".len());
+        });
+    }
+
+    fn rules(&mut self, words: &str, rules: &[Text]) {
+        self.add(words);
+        self.aligned(words.len(), rules, place_of, Self::text);
     }
 
     fn by(&mut self, rule: Option<&Text>) {

@@ -10,9 +10,6 @@ use super::parse::Place;
 use super::word::CLAUSES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
-/// Words of the language that later builds bring.
-const LATER: &[&str] = &["prove"];
-
 /// What other languages write, what to say, and what to write in its place where that is sure. Signs are
 /// looked at as a whole run, words as whole words, whatever their case.
 const SLIPS: &[(&str, &str, Option<&str>)] = &[
@@ -73,6 +70,13 @@ const ITEM_SLIPS: &[(&str, &str, Option<&str>)] = &[
     ("permit", "write `rule`", Some("rule")),
     ("forbid", "write `deny`", Some("deny")),
     ("import", "imports stand right after `module NAME`", None),
+    ("proof", "write `prove`", Some("prove")),
+    ("assert", "write `prove`", Some("prove")),
+    ("invariant", "write `prove`", Some("prove")),
+    ("never", "claims stand in `prove \"…\" { … }`", None),
+    ("always", "claims stand in `prove \"…\" { … }`", None),
+    ("disjoint", "claims stand in `prove \"…\" { … }`", None),
+    ("reachable", "claims stand in `prove \"…\" { … }`", None),
 ];
 /// The same where a test says what it expects.
 const EXPECT_SLIPS: &[(&str, &str, Option<&str>)] = &[
@@ -80,6 +84,22 @@ const EXPECT_SLIPS: &[(&str, &str, Option<&str>)] = &[
     ("permit", "write `expect use PROCESSOR`", None),
     ("deny", "write `expect refuse`", Some("refuse")),
     ("denied", "write `expect refuse`", Some("refuse")),
+];
+/// The same where a claim goes on after `never` or `always`.
+const CLAIM_SLIPS: &[(&str, &str, Option<&str>)] = &[
+    ("allow", "write `use`", Some("use")),
+    ("permit", "write `use`", Some("use")),
+    ("select", "write `use`", Some("use")),
+    ("deny", "write `never use when CONDITION`", None),
+    ("refuse", "write `never use when CONDITION`", None),
+    (
+        "issue",
+        "what is issued is bounded with `never`: `never issue scope not in [\"a\"]`",
+        None,
+    ),
+    ("scope", "write `never issue scope …`", None),
+    ("audience", "write `never issue audience …`", None),
+    ("lifetime", "write `never issue lifetime > 10m`", None),
 ];
 
 /// The same error with what was tried where. That costs more than the parse, so that only a text that
@@ -141,10 +161,6 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
     let before = last_word(before);
     let operator = productions.contains(&Rule::operator) && wanted.contains(&words(Rule::operator));
 
-    if LATER.contains(&word) {
-        let message = format!("`{word}` is of the language, but not of this build");
-        return Diagnostic::error("E0203", message).at(&span).into();
-    }
     let ends = |word| matches!(word, "" | "\n" | "and" | "or" | ")" | "{" | "}" | "]");
     let wants_operator = || CLAUSES.contains(&word) || ends(word);
     if operator && CLAUSES.contains(&before) {
@@ -257,6 +273,17 @@ pub(super) fn explain(place: &Place, text: &str, error: &pest::error::Error<Rule
             "write `has any of […]`, `has all of […]`",
             "of ",
         );
+    } else if wants(&words(Rule::claim)) && matches!(word, "from" | "by" | "to" | "actor" | "via") {
+        problem =
+            problem.help("a claim has no headers: say it in `when`, as in `client.id == \"…\"`");
+    } else if wants(&words(Rule::claim)) && is_name(word) && !wants("`,`") && !wants("`when`") {
+        problem = problem.help("say what never or always happens: `never use when CONDITION`");
+    } else if before_words.ends_with("always use") && wants("`when`") {
+        problem = problem.help(format!(
+            "say of which requests: `always use {before} when …`"
+        ));
+    } else if operator && before_words.ends_with("never issue") {
+        problem = problem.help(format!("write `never issue {before} == \"…\"` or `like`"));
     } else if word == "-" || (operator && word.starts_with('-')) {
         problem = problem.help("a name in a path has no `-`");
     } else if wants(&words(Rule::w_client)) && (word == "\"" || is_name(word)) {
@@ -304,6 +331,7 @@ fn slip(rest: &str, word: &str, wanted: &[String], operator: bool) -> Option<Sli
     let tables = [
         (wants("`rule`"), ITEM_SLIPS),
         (wants("`refuse`"), EXPECT_SLIPS),
+        (wants("`use`") && !wants("`refuse`"), CLAIM_SLIPS),
         (true, SLIPS),
     ];
     let mut entries = tables
@@ -440,6 +468,16 @@ fn words(production: Rule) -> String {
         Rule::list_def => "`list`",
         Rule::def => "`def`",
         Rule::test => "`test`",
+        Rule::proof => "`prove`",
+        Rule::never_use | Rule::never_issue => "`never`",
+        Rule::always_use => "`always`",
+        Rule::disjoint => "`disjoint`",
+        Rule::reachable => "`reachable`",
+        Rule::used => "the name of a processor",
+        Rule::issued => "`scope`, `audience` or `lifetime`",
+        Rule::claim_when => "`when`",
+        Rule::every_rule => "`all`",
+        Rule::claim => "a claim (`never`, `always`, `disjoint`, `reachable`)",
         Rule::overrides => "`overrides`",
         Rule::given => "`given`",
         Rule::expect => "`expect`",

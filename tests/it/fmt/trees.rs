@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use cambist::diagnostic::Span;
 use cambist::policy::syntax::ast::{
-    ActorForm, At, Clause, Condition, Day, Def, Duration, Expectation, Field, File, GivenValue,
-    Import, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand, Operator,
-    Parameter, Quantifier, Rule, Spanned, Strings, Target, TargetsForm, Test, Text, Unit, Value,
+    ActorForm, At, Claim, Clause, Condition, Day, Def, Duration, Expectation, Field, File,
+    GivenValue, Import, Issued, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher,
+    Operand, Operator, Parameter, Proof, Quantifier, Rule, Spanned, Strings, Target, TargetsForm,
+    Test, Text, Unit, Value,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -37,6 +38,7 @@ fn name() -> BoxedStrategy<String> {
     let odd = [
         "_", "a-", "a--b", "null", "true-", "no", "y", "on", "from", "when", "rule", "corp",
         "mint", "id_token", "named", "may_act", "policy", "client", "issuer", "any", "target",
+        "all", "never", "prove",
     ];
     prop_oneof![
         "[a-z_][a-zA-Z0-9_-]{0,12}",
@@ -367,12 +369,6 @@ fn clause() -> BoxedStrategy<Clause> {
         Just(ActorForm::Client),
         (word, vec(text(name()), 1..4)).prop_map(|(word, from)| ActorForm::Token(word, from)),
     ];
-    let rule_name = || {
-        prop_oneof![
-            name(),
-            (name(), name()).prop_map(|(module, rule)| format!("{module}.{rule}"))
-        ]
-    };
     prop_oneof![
         1 => option::weighted(0.8, vec(issuer, 1..4)).prop_map(Clause::From),
         1 => option::weighted(0.8, matcher()).prop_map(Clause::By),
@@ -456,6 +452,56 @@ fn test() -> impl Strategy<Value = Test> {
     )
 }
 
+fn rule_name() -> BoxedStrategy<String> {
+    prop_oneof![
+        name(),
+        (name(), name()).prop_map(|(module, rule)| format!("{module}.{rule}"))
+    ]
+    .boxed()
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    // The words that may follow a claim name no processor in one.
+    let used = || {
+        let odd = ["use", "all", "prove", "scope", "issue"];
+        let odd = select(odd.to_vec()).prop_map(str::to_owned);
+        option::of(text(prop_oneof![free_name(), odd]))
+    };
+    let issued = select(&[Issued::Scope, Issued::Audience, Issued::Lifetime][..]);
+    let rules = || vec(text(rule_name()), 1..4);
+    let all = |names: &Vec<Text>| names.len() == 1 && &*names[0].value == "all";
+    prop_oneof![
+        (used(), option::of(condition()))
+            .prop_map(|(processor, when)| Claim::NeverUse { processor, when }),
+        (used(), condition()).prop_map(|(processor, when)| Claim::AlwaysUse { processor, when }),
+        (
+            issued.prop_map(spanned),
+            operator(),
+            operand(),
+            option::of(condition())
+        )
+            .prop_map(|(what, operator, right, when)| Claim::NeverIssue {
+                what,
+                operator,
+                right,
+                when
+            }),
+        rules().prop_map(Claim::Disjoint),
+        rules().prop_map(move |names| Claim::Reachable((!all(&names)).then_some(names))),
+    ]
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    (text(string()), vec(claim().prop_map(spanned), 0..4), doc()).prop_map(|(name, claims, doc)| {
+        Proof {
+            name,
+            claims,
+            doc,
+            span: at(),
+        }
+    })
+}
+
 fn item() -> impl Strategy<Value = Item> {
     let list = (text(list_name()), text(name()), literals(), doc()).prop_map(
         |(name, ty, members, doc)| {
@@ -492,7 +538,7 @@ fn item() -> impl Strategy<Value = Item> {
             span: at(),
         })
     });
-    prop_oneof![1 => list, 1 => def, 3 => rule, 1 => test().prop_map(Item::Test)]
+    prop_oneof![1 => list, 1 => def, 3 => rule, 1 => test().prop_map(Item::Test), 1 => proof().prop_map(Item::Proof)]
 }
 
 /// A file; rules may say a clause twice, and two items may have one name.

@@ -36,7 +36,7 @@ fn sayable(mut file: File) -> File {
         Item::List(list) => names.insert(format!("list {}", list.name.value)),
         Item::Def(def) => names.insert(format!("def {}", def.name.value)),
         Item::Rule(rule) => names.insert(format!("{:?} {}", rule.kind, rule.name.value)),
-        Item::Test(_) => true,
+        Item::Test(_) | Item::Proof(_) => true,
     });
     for item in &mut file.items {
         if let Item::Rule(rule) = item {
@@ -98,6 +98,7 @@ proptest! {
             "policy: 1\nmodule: m\nrules: { a: { use: { X: { X: 'a' } } } }\n",
             "policy: 1\nmodule: m\ntests: [{ name: X, given: { X: a }, expect: { use: X, by: X, issued: { X: a } } }]\n",
             "policy: 1\nmodule: m\ntests: [{ name: X, expect: { refuse: X } }]\n",
+            "policy: 1\nmodule: m\nproofs: [{ name: X, doc: X, prove: [X, 'reachable all'] }]\n",
         ] {
             let written = around.replace('X', &quoted);
             if let Ok(tree) = read(&name(), &written) {

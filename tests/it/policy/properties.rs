@@ -584,6 +584,34 @@ proptest! {
         }
     }
 
+    /// What a rule or a deny may ask, a proof may ask; and it decides nothing.
+    #[test]
+    fn proofs_decide_nothing(
+        items in policy(),
+        conditions in prop::collection::vec(condition(), 1..4),
+        requests in prop::collection::vec(request(), 4),
+    ) {
+        let files = text(&numbered(items));
+        let mut proved = files.clone();
+        for (_, text) in &mut proved {
+            let claims = conditions.iter().enumerate().map(|(number, condition)| match number % 3 {
+                0 => format!("never use when {condition}"),
+                1 => format!("always use mint when {condition}"),
+                _ => format!("never issue scope in [\"a\"] when {condition}"),
+            });
+            let claims: Vec<String> = claims.collect();
+            text.push_str(&format!("prove \"x\" {{\n{}\n}}\n", claims.join("\n")));
+        }
+        let (one, other) = (set_of(&files), set_of(&proved));
+        prop_assert_eq!(other.proofs().len(), proved.len());
+        prop_assert!(other.proofs().iter().all(|proof| proof.claims.len() == conditions.len()));
+        for facts in &requests {
+            let context = context(facts);
+            prop_assert_eq!(decided(&one, &context), decided(&other, &context));
+            prop_assert_eq!(one.facts(&context), other.facts(&context));
+        }
+    }
+
     /// What rules are called never changes what is issued.
     #[test]
     fn names_mean_nothing(items in policy(), requests in prop::collection::vec(request(), 8)) {

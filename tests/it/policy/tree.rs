@@ -2,8 +2,9 @@
 
 use cambist::diagnostic::{SourceText, Span};
 use cambist::policy::syntax::ast::{
-    ActorForm, Clause, Condition, Expectation, Field, File, GivenValue, Item, ItemKind, Literal,
-    MatchKind, Matcher, Operand, Parameter, Rule, Spanned, Strings, TargetsForm, Text, Value,
+    ActorForm, Claim, Clause, Condition, Expectation, Field, File, GivenValue, Item, ItemKind,
+    Literal, MatchKind, Matcher, Operand, Parameter, Rule, Spanned, Strings, TargetsForm, Text,
+    Value,
 };
 
 pub fn render(file: &File, sources: &SourceText) -> String {
@@ -39,6 +40,13 @@ pub fn render(file: &File, sources: &SourceText) -> String {
                 }
                 out.push_str(&format!("  expect {}\n", expectation(&item.expect.value)));
             }
+            Item::Proof(item) => {
+                out.push_str(&format!("{place} prove {:?}\n", item.name.value));
+                for Spanned { value, span } in &item.claims {
+                    let place = self::place(span, sources);
+                    out.push_str(&format!("  {place} {}\n", claim(value)));
+                }
+            }
         }
     }
     for comment in &file.comments {
@@ -57,6 +65,45 @@ fn rule(item: &Rule, place: &str, sources: &SourceText, out: &mut String) {
     for Spanned { value, span } in &item.clauses {
         let place = self::place(span, sources);
         out.push_str(&format!("  {place} {}\n", clause(value)));
+    }
+}
+
+fn claim(it: &Claim) -> String {
+    let named = |name: &Option<Text>| {
+        let name = name.as_ref();
+        name.map_or("anything".to_owned(), |name| name.value.to_string())
+    };
+    let when = |when: &Option<Condition>| {
+        let when = when.as_ref().map(condition);
+        when.map_or(String::new(), |when| format!(" when {when}"))
+    };
+    let rules = |names: &[Text]| list(names.iter().map(|name| name.value.to_string()));
+    match it {
+        Claim::NeverUse {
+            processor,
+            when: of,
+        } => {
+            format!("never use {}{}", named(processor), when(of))
+        }
+        Claim::AlwaysUse { processor, when } => {
+            format!("always use {} when {}", named(processor), condition(when))
+        }
+        Claim::NeverIssue {
+            what,
+            operator,
+            right,
+            when: of,
+        } => {
+            let (what, operator) = (what.value.text(), operator.value.text());
+            format!(
+                "never issue ({what} {operator} {}){}",
+                operand(right),
+                when(of)
+            )
+        }
+        Claim::Disjoint(names) => format!("disjoint {}", rules(names)),
+        Claim::Reachable(Some(names)) => format!("reachable {}", rules(names)),
+        Claim::Reachable(None) => "reachable all".to_owned(),
     }
 }
 
