@@ -133,6 +133,18 @@ impl<P> PolicySet<P> {
         (self.rules.len(), self.denies.len())
     }
 
+    /// The rules that override others, by place, and those that they name.
+    pub(in crate::policy) fn overrides(&self) -> impl Iterator<Item = (usize, &[usize])> {
+        self.overrides
+            .iter()
+            .map(|(from, below)| (*from, below.as_slice()))
+    }
+
+    /// The rules that one names in `overrides`, by place.
+    pub(in crate::policy) fn overridden_by(&self, place: usize) -> &[usize] {
+        self.overrides.get(&place).map_or(&[], Vec::as_slice)
+    }
+
     /// The registry of resources.
     pub(in crate::policy) fn resources(&self) -> &ResourceRegistry {
         &self.resources

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::domain::Language;
 use super::formula::Formula;
 use super::model::Model;
-use super::solve::{Found, Search, Why};
+use super::solve::{Search, Why};
 use super::witness::Witness;
 use crate::context::MAX_DEPTH;
 use crate::oauth::id::ClientId;
@@ -87,12 +87,10 @@ pub(in crate::policy) fn ask<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>
         Ok((found, witness))
     });
     match found {
-        Ok((Found::Nothing, _)) => Answer::Never,
-        Ok((Found::Request(_), Some(witness))) => {
-            Answer::Of(Box::new(witness.smaller(formula, set, schema)))
-        }
+        Ok((false, _)) => Answer::Never,
+        Ok((true, Some(witness))) => Answer::Of(Box::new(witness.smaller(formula, set, schema))),
         // Never seen: what was found was confirmed.
-        Ok((Found::Request(_), None)) => Answer::Unknown(Why::Steps),
+        Ok((true, None)) => Answer::Unknown(Why::Steps),
         Err(why) => Answer::Unknown(why),
     }
 }

@@ -173,8 +173,8 @@ impl Language<'_> {
 pub(super) enum Sample {
     /// A value.
     Value(Constant),
-    /// The class may have a value, and none was found: the languages that hold of it.
-    Phantom(Vec<bool>),
+    /// The class may have a value, and none was found.
+    Phantom,
 }
 
 /// Values of attributes that are compared with each other, or of one alone, and which languages hold.
@@ -243,7 +243,7 @@ impl Domain {
         for vector in phantoms {
             if !seen.contains_key(&vector) {
                 seen.insert(vector.clone(), each);
-                add(Sample::Phantom(vector.clone()), &vector);
+                add(Sample::Phantom, &vector);
             }
         }
         Ok(Self { samples, holds })

@@ -122,14 +122,6 @@ pub(super) struct Search<'m, 'a> {
     phantoms: Vec<(Lit, usize)>,
 }
 
-/// What a search found.
-pub(super) enum Found {
-    /// No request.
-    Nothing,
-    /// This one.
-    Request(Assignment),
-}
-
 impl<'m, 'a> Search<'m, 'a> {
     /// Sets a question up: `node`, and the facts of the model.
     pub(super) fn new(model: &'m Model<'a>, node: &Node) -> Result<Self, Why> {
@@ -252,7 +244,7 @@ impl<'m, 'a> Search<'m, 'a> {
                 _ => !self.yes,
             };
             let phantom = self.domains.get(domain).and_then(|d| d.samples.get(place));
-            if value != !self.yes && matches!(phantom, Some(Sample::Phantom(_))) {
+            if value != !self.yes && matches!(phantom, Some(Sample::Phantom)) {
                 self.phantoms.push((value, number));
             }
             values.push(value);
@@ -574,12 +566,12 @@ impl<'m, 'a> Search<'m, 'a> {
         Ok(self.one_of(&each))
     }
 
-    /// Looks for a request. What `fits` does not take is not found again.
+    /// Looks for a request that `fits`; whether there is one. What does not fit is not found again.
     pub(super) fn find(
         &mut self,
         tries: usize,
         mut fits: impl FnMut(&Assignment) -> bool,
-    ) -> Result<Found, Why> {
+    ) -> Result<bool, Why> {
         let without: Vec<Lit> = self.phantoms.iter().map(|(literal, _)| !*literal).collect();
         let mut disagreed: Option<Vec<String>> = None;
         for _ in 0..tries {
@@ -588,7 +580,7 @@ impl<'m, 'a> Search<'m, 'a> {
                 true => {
                     let assignment = self.assignment();
                     if fits(&assignment) {
-                        return Ok(Found::Request(assignment));
+                        return Ok(true);
                     }
                     disagreed = Some(self.paths(&assignment));
                     self.bar(&assignment);
@@ -599,7 +591,7 @@ impl<'m, 'a> Search<'m, 'a> {
             return Err(Why::Disagreement(paths));
         }
         if self.phantoms.is_empty() || !self.ask(&[])? {
-            return Ok(Found::Nothing);
+            return Ok(false);
         }
         let there = |literal: Lit| self.solver.value_lit(literal) == lbool::TRUE;
         let phantom = self.phantoms.iter().find(|(literal, _)| there(*literal));
@@ -634,7 +626,7 @@ impl<'m, 'a> Search<'m, 'a> {
                 .filter(|(literal, _)| there(**literal))
                 .filter_map(|(_, sample)| match sample {
                     Sample::Value(value) => Some(value.clone()),
-                    Sample::Phantom(_) => None,
+                    Sample::Phantom => None,
                 });
             values.push(match (there(literals.present), variable.many) {
                 (false, _) => None,
