@@ -4,6 +4,8 @@ mod allowance;
 mod coverage;
 mod decision;
 mod evaluate;
+mod index;
+mod select;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +14,8 @@ use std::sync::Arc;
 pub use allowance::{Allowance, ConfineError, Confined, Parameters};
 pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
+pub use index::{Asked, Bound, IndexReport, TreeReport};
+pub use select::Selection;
 pub use trace::{RuleTrace, Trace, TraceLine};
 
 use super::rule::{DenyRule, Outcome, ParameterValue, Piece, UseRule};
@@ -32,6 +36,8 @@ pub struct PolicySet<P> {
     given: BTreeSet<Arc<str>>,
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
+    /// Where to look for what a request can match; it speaks of rules by place.
+    index: index::Index,
 }
 
 impl<P> PolicySet<P> {
@@ -62,6 +68,7 @@ impl<P> PolicySet<P> {
         Self {
             overrides,
             given: given(&rules, issuers),
+            index: index::Index::new(&rules, &denies),
             rules,
             denies,
             resources,
@@ -112,6 +119,7 @@ impl<P> PolicySet<P> {
                 overrides: self.overrides,
                 given: self.given,
                 mentioned: self.mentioned,
+                index: self.index,
             })
         } else {
             Err(missing)

@@ -129,6 +129,24 @@ impl Glob {
         &self.source
     }
 
+    /// The texts that every match begins and ends with, as far as there is no star; of a pattern without
+    /// stars, the whole of it twice.
+    pub(super) fn ends(&self) -> (String, String) {
+        let text = |piece: &Piece| match piece {
+            Piece::Char(c) => Some(*c),
+            Piece::Star | Piece::DoubleStar => None,
+        };
+        let begins = self.pieces.iter().map_while(text).collect();
+        let ends: Vec<char> = self.pieces.iter().rev().map_while(text).collect();
+        (begins, ends.into_iter().rev().collect())
+    }
+
+    /// Whether there is a star in it.
+    pub(super) fn has_stars(&self) -> bool {
+        let star = |piece: &Piece| matches!(piece, Piece::Star | Piece::DoubleStar);
+        self.pieces.iter().any(star)
+    }
+
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
@@ -208,6 +226,15 @@ pub struct UriPattern {
     queries: bool,
 }
 
+/// What every match of a [`UriPattern`] has.
+#[derive(Debug)]
+pub(super) enum Anchor<'a> {
+    /// Its canonical form begins so, up to the end of a segment.
+    Segments(String),
+    /// This scheme, and a host of which this is the rest after a label.
+    Host(&'a str, &'a str),
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Path {
     Under(String),
@@ -270,6 +297,26 @@ impl UriPattern {
     #[must_use]
     pub fn fixed_authority(&self) -> Option<&str> {
         (self.host == Host::Exact).then_some(&*self.authority)
+    }
+
+    /// What every match has, for looking up.
+    pub(super) fn anchor(&self) -> Anchor<'_> {
+        if self.host != Host::Exact {
+            return Anchor::Host(&self.scheme, &self.authority);
+        }
+        let path = match &self.path {
+            Path::Under(container) => container.strip_suffix('/').unwrap_or(container).to_owned(),
+            Path::Like(glob) => {
+                let (begins, _) = glob.ends();
+                // A star may stand within a segment; what comes before that segment is sure.
+                let sure = match glob.has_stars() {
+                    true => begins.rfind('/').unwrap_or(0),
+                    false => begins.len(),
+                };
+                begins.get(..sure).unwrap_or_default().to_owned()
+            }
+        };
+        Anchor::Segments(format!("{}://{}{path}", self.scheme, self.authority))
     }
 
     /// Whether `uri` matches.
