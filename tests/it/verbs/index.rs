@@ -68,9 +68,9 @@ index of realm default
 fn many_denies_that_nothing_rare_triggers_are_worth_a_word() {
     let denies = |count: usize| {
         (0..count).fold(String::new(), |mut text, number| {
-            write!(
+            writeln!(
                 text,
-                "deny d{number} {{ because \"late\"  when now > 2099-01-{:02}T00:00:00Z }}\n",
+                "deny d{number} {{ because \"late\"  when now > 2099-01-{:02}T00:00:00Z }}",
                 1 + number % 28
             )
             .unwrap();
