@@ -93,6 +93,10 @@ pub struct Glob {
     source: String,
     pieces: Vec<Piece>,
     separators: String,
+    /// The texts between the stars: one more than there are stars.
+    texts: Vec<String>,
+    /// Whether no star stops at anything.
+    free: bool,
 }
 
 impl Glob {
@@ -116,10 +120,19 @@ impl Glob {
                 other => Piece::Char(other),
             });
         }
+        let mut texts = vec![String::new()];
+        for piece in &pieces {
+            match (piece, texts.last_mut()) {
+                (Piece::Char(c), Some(text)) => text.push(*c),
+                _ => texts.push(String::new()),
+            }
+        }
         Ok(Self {
+            free: separators.is_empty() || !pieces.contains(&Piece::Star),
             source: source.to_owned(),
             pieces,
             separators: separators.to_owned(),
+            texts,
         })
     }
 
@@ -129,27 +142,49 @@ impl Glob {
         &self.source
     }
 
-    /// The texts that every match begins and ends with, as far as there is no star; of a pattern without
-    /// stars, the whole of it twice.
-    pub(super) fn ends(&self) -> (String, String) {
-        let text = |piece: &Piece| match piece {
-            Piece::Char(c) => Some(*c),
-            Piece::Star | Piece::DoubleStar => None,
-        };
-        let begins = self.pieces.iter().map_while(text).collect();
-        let ends: Vec<char> = self.pieces.iter().rev().map_while(text).collect();
-        (begins, ends.into_iter().rev().collect())
+    /// The texts that every match begins and ends with; of a pattern without stars, the whole of it twice.
+    pub(super) fn ends(&self) -> (&str, &str) {
+        let begins = self.texts.first().map_or("", String::as_str);
+        (begins, self.texts.last().map_or("", String::as_str))
     }
 
     /// Whether there is a star in it.
     pub(super) fn has_stars(&self) -> bool {
-        let star = |piece: &Piece| matches!(piece, Piece::Star | Piece::DoubleStar);
-        self.pieces.iter().any(star)
+        self.texts.len() > 1
     }
 
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
+        let (begins, ends) = self.ends();
+        if !self.has_stars() {
+            return text == begins;
+        }
+        let rest = text.strip_prefix(begins);
+        let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(ends)) else {
+            return false;
+        };
+        let between = self.texts.get(1..self.texts.len() - 1).unwrap_or_default();
+        if self.free {
+            // The first place that fits leaves the most for what follows.
+            return between
+                .iter()
+                .all(|wanted| match rest.split_once(&**wanted) {
+                    Some((_, after)) => {
+                        rest = after;
+                        true
+                    }
+                    None => false,
+                });
+        }
+        match between.is_empty() {
+            true => !rest.contains(|c| self.separators.contains(c)),
+            false => self.walk(text),
+        }
+    }
+
+    /// The same with all states that a part of the text can lead to.
+    fn walk(&self, text: &str) -> bool {
         let mut states = States::default();
         self.enter(&mut states, 0);
         for c in text.chars() {
@@ -415,6 +450,29 @@ mod tests {
             Glob::new(&"*".repeat(2).repeat(200), ":").unwrap_err(),
             PatternError::TooLong
         );
+    }
+
+    #[test]
+    fn shortcuts_match_as_the_walk_does() {
+        let texts = [
+            "", "a", "b", "ab", "ba", "aab", "a/b", "/", "a/", "/a", "ab/ab", "a//b", "aa/a",
+        ];
+        let pieces = ["a", "b", "/", "*", "**"];
+        let mut patterns = vec![String::new()];
+        for _ in 0..4 {
+            let longer = patterns
+                .iter()
+                .flat_map(|p| pieces.map(|piece| format!("{p}{piece}")));
+            patterns.extend(longer.collect::<Vec<String>>());
+        }
+        for pattern in patterns.iter().filter(|pattern| !pattern.contains("***")) {
+            for separators in ["", "/"] {
+                let glob = Glob::new(pattern, separators).unwrap();
+                for text in texts {
+                    assert_eq!(glob.matches(text), glob.walk(text), "{pattern} {text}");
+                }
+            }
+        }
     }
 
     #[test]

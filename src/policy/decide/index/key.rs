@@ -90,10 +90,10 @@ impl Key {
     pub(super) fn glob(glob: &Glob) -> Option<Self> {
         let (begins, ends) = glob.ends();
         if !glob.has_stars() {
-            return Some(Self::text(&begins));
+            return Some(Self::text(begins));
         }
         let length = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
-        match (length(&begins), length(&ends)) {
+        match (length(begins), length(ends)) {
             (0, 0) => None,
             (0, count) => {
                 let start = ends.len().saturating_sub(count.into());
