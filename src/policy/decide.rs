@@ -4,7 +4,9 @@ mod allowance;
 mod coverage;
 mod decision;
 mod evaluate;
+mod index;
 mod matching;
+mod select;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,6 +16,8 @@ pub use allowance::{Allowance, ConfineError, Confined, Parameters};
 pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
 pub(in crate::policy) use evaluate::plain_test;
+pub use index::{Asked, Bound, IndexReport, TreeReport};
+pub use select::Selection;
 pub use trace::{RuleTrace, Trace, TraceLine};
 
 use super::rule::{DenyRule, Outcome, ParameterValue, Piece, Proof, UseRule};
@@ -35,6 +39,8 @@ pub struct PolicySet<P> {
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
     proofs: Vec<Proof>,
+    /// Where to look for what a request can match; it speaks of rules by place.
+    index: index::Index,
 }
 
 impl<P> PolicySet<P> {
@@ -65,6 +71,7 @@ impl<P> PolicySet<P> {
         Self {
             overrides,
             given: given(&rules, issuers),
+            index: index::Index::new(&rules, &denies),
             rules,
             denies,
             resources,
@@ -121,6 +128,7 @@ impl<P> PolicySet<P> {
                 given: self.given,
                 mentioned: self.mentioned,
                 proofs: self.proofs,
+                index: self.index,
             })
         } else {
             Err(missing)

@@ -97,6 +97,10 @@ pub struct Glob {
     source: String,
     pieces: Vec<Piece>,
     separators: String,
+    /// The texts between the stars: one more than there are stars.
+    texts: Vec<String>,
+    /// Whether no star stops at anything.
+    free: bool,
 }
 
 impl Glob {
@@ -120,10 +124,19 @@ impl Glob {
                 other => Piece::Char(other),
             });
         }
+        let mut texts = vec![String::new()];
+        for piece in &pieces {
+            match (piece, texts.last_mut()) {
+                (Piece::Char(c), Some(text)) => text.push(*c),
+                _ => texts.push(String::new()),
+            }
+        }
         Ok(Self {
+            free: separators.is_empty() || !pieces.contains(&Piece::Star),
             source: source.to_owned(),
             pieces,
             separators: separators.to_owned(),
+            texts,
         })
     }
 
@@ -143,9 +156,49 @@ impl Glob {
         &self.separators
     }
 
+    /// The texts that every match begins and ends with; of a pattern without stars, the whole of it twice.
+    pub(super) fn ends(&self) -> (&str, &str) {
+        let begins = self.texts.first().map_or("", String::as_str);
+        (begins, self.texts.last().map_or("", String::as_str))
+    }
+
+    /// Whether there is a star in it.
+    pub(super) fn has_stars(&self) -> bool {
+        self.texts.len() > 1
+    }
+
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
+        let (begins, ends) = self.ends();
+        if !self.has_stars() {
+            return text == begins;
+        }
+        let rest = text.strip_prefix(begins);
+        let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(ends)) else {
+            return false;
+        };
+        let between = self.texts.get(1..self.texts.len() - 1).unwrap_or_default();
+        if self.free {
+            // The first place that fits leaves the most for what follows.
+            return between
+                .iter()
+                .all(|wanted| match rest.split_once(&**wanted) {
+                    Some((_, after)) => {
+                        rest = after;
+                        true
+                    }
+                    None => false,
+                });
+        }
+        match between.is_empty() {
+            true => !rest.contains(|c| self.separators.contains(c)),
+            false => self.walk(text),
+        }
+    }
+
+    /// The same with all states that a part of the text can lead to.
+    fn walk(&self, text: &str) -> bool {
         let mut states = States::default();
         self.enter(&mut states, 0);
         for c in text.chars() {
@@ -224,6 +277,15 @@ pub struct UriPattern {
 }
 
 /// How a path is matched.
+/// What every match of a [`UriPattern`] has.
+#[derive(Debug)]
+pub(super) enum Anchor<'a> {
+    /// Its canonical form begins so, up to the end of a segment.
+    Segments(String),
+    /// This scheme, and a host of which this is the rest after a label.
+    Host(&'a str, &'a str),
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Path {
     /// This path, and everything below it.
@@ -294,6 +356,26 @@ impl UriPattern {
     #[must_use]
     pub fn fixed_authority(&self) -> Option<&str> {
         (self.host == Host::Exact).then_some(&*self.authority)
+    }
+
+    /// What every match has, for looking up.
+    pub(super) fn anchor(&self) -> Anchor<'_> {
+        if self.host != Host::Exact {
+            return Anchor::Host(&self.scheme, &self.authority);
+        }
+        let path = match &self.path {
+            Path::Under(container) => container.strip_suffix('/').unwrap_or(container).to_owned(),
+            Path::Like(glob) => {
+                let (begins, _) = glob.ends();
+                // A star may stand within a segment; what comes before that segment is sure.
+                let sure = match glob.has_stars() {
+                    true => begins.rfind('/').unwrap_or(0),
+                    false => begins.len(),
+                };
+                begins.get(..sure).unwrap_or_default().to_owned()
+            }
+        };
+        Anchor::Segments(format!("{}://{}{path}", self.scheme, self.authority))
     }
 
     /// Whether `uri` matches.
@@ -406,6 +488,29 @@ mod tests {
             Glob::new(&"*".repeat(2).repeat(200), ":").unwrap_err(),
             PatternError::TooLong
         );
+    }
+
+    #[test]
+    fn shortcuts_match_as_the_walk_does() {
+        let texts = [
+            "", "a", "b", "ab", "ba", "aab", "a/b", "/", "a/", "/a", "ab/ab", "a//b", "aa/a",
+        ];
+        let pieces = ["a", "b", "/", "*", "**"];
+        let mut patterns = vec![String::new()];
+        for _ in 0..4 {
+            let longer = patterns
+                .iter()
+                .flat_map(|p| pieces.map(|piece| format!("{p}{piece}")));
+            patterns.extend(longer.collect::<Vec<String>>());
+        }
+        for pattern in patterns.iter().filter(|pattern| !pattern.contains("***")) {
+            for separators in ["", "/"] {
+                let glob = Glob::new(pattern, separators).unwrap();
+                for text in texts {
+                    assert_eq!(glob.matches(text), glob.walk(text), "{pattern} {text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod cases;
+mod equal;
 mod golden;
 mod properties;
 mod realm;

@@ -3,6 +3,7 @@
 mod effective;
 mod found;
 mod help;
+mod index;
 mod init;
 mod keys;
 mod online;

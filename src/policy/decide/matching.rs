@@ -3,7 +3,7 @@
 use super::PolicySet;
 use super::allowance::permit;
 use super::evaluate::{
-    deny_headers_match, deny_matches, first_failure, headers_match, holds, passes,
+    deny_headers_match, deny_matches, first_failure, headers_match, holds, member_passes,
 };
 use crate::context::ExchangeContext;
 use crate::policy::rule::{Condition, DenyRule, IssuedTest, UseRule};
@@ -65,11 +65,11 @@ impl<P> PolicySet<P> {
             IssuedTest::Scope(test) => allowance
                 .scope
                 .iter()
-                .any(|token| passes(test, Value::Text(token))),
+                .any(|token| member_passes(test, Value::Text(token))),
             IssuedTest::Audience(test) => allowance
                 .audience
                 .iter()
-                .any(|name| passes(test, Value::Text(name))),
+                .any(|name| member_passes(test, Value::Text(name))),
             IssuedTest::Lifetime(comparison, seconds) => {
                 comparison.holds(allowance.expires_at.since(context.now), *seconds)
             }
