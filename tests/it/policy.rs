@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod cases;
+mod compare;
 mod golden;
 mod properties;
 mod realm;
