@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod diff;
 mod effective;
 mod explain;
 mod fmt;
@@ -62,6 +63,8 @@ enum Verb {
     Schema(schema::Schema),
     /// Say why an exchange is refused or allowed.
     Explain(Box<explain::Explain>),
+    /// Say which requests two configurations decide differently, and whether anything widens.
+    Diff(diff::Diff),
     /// Write policies as they should be written, or in YAML.
     Fmt(fmt::Fmt),
     /// Run the example: a toy identity provider, frontend and backend around a real gateway.
@@ -127,6 +130,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Reference(verb) => reference::run(&verb),
         Verb::Schema(verb) => schema::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
+        Verb::Diff(verb) => diff::run(&verb),
         Verb::Fmt(verb) => fmt::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Keys(verb) => make::keys(&verb),

@@ -4,6 +4,7 @@
 //! realm has (issuers, clients, processors) reaches it as a [`schema::Schema`].
 
 pub mod check;
+pub mod compare;
 pub mod decide;
 pub mod explain;
 pub mod facts;

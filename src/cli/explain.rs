@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::{self, Tests};
 use crate::policy::explain::explain;
-use crate::policy::facts;
+use crate::policy::facts::{self, unrecorded};
 use crate::snapshot::{AuditSettings, Realm, Snapshot};
 
 /// Say why an exchange is refused or allowed.
@@ -216,19 +216,6 @@ fn from_record(record: &Value, realm: &Realm) -> Result<Map<String, Value>, Stri
             recorded.trim_end()
         )),
     }
-}
-
-/// Whether a record may lack what the request had: only what rules asked for was recorded. Some things
-/// follow from others, and a chain that is not there is empty.
-fn unrecorded(path: &str, facts: &Map<String, Value>) -> bool {
-    const FOLLOW: [&str; 3] = ["subject.chain", "subject.chain.depth", "subject.expires_in"];
-    let of_request = ["subject.", "actor.", "conn."];
-    let acted = !path.starts_with("actor.") || facts.contains_key("actor.issuer");
-    !facts.contains_key(path)
-        && !FOLLOW.contains(&path)
-        && acted
-        && of_request.iter().any(|begins| path.starts_with(begins))
-        && !facts::is_always(path)
 }
 
 fn add_flags(verb: &Explain, facts: &mut Map<String, Value>) -> Result<(), String> {

@@ -4,12 +4,15 @@
 //! from flags. What is not given gets what the realm's configuration or a plain request would have.
 
 mod actors;
+mod refit;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
+
+pub use refit::{NotAsked, refit, unrecorded};
 
 use super::schema::{
     ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema,

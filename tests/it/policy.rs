@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod cases;
+mod compare;
 mod equal;
 mod golden;
 mod properties;

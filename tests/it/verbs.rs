@@ -1,5 +1,6 @@
 //! What the program does besides serving: the real binary, run as a user runs it.
 
+mod diff;
 mod effective;
 mod found;
 mod help;

@@ -132,6 +132,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The rules that it names.
+    #[must_use]
+    pub fn rules(&self) -> &[RuleId] {
+        match self {
+            Self::DeniedBy(rules) | Self::Ambiguous(rules) => rules,
+            Self::NoRule(_)
+            | Self::NothingGranted
+            | Self::SubjectExpires
+            | Self::ActorExpires
+            | Self::SubjectTaken
+            | Self::ChainTooLong
+            | Self::Template(_) => &[],
+        }
+    }
+
     /// A word for logs and metrics, from a closed set.
     #[must_use]
     pub fn name(&self) -> &'static str {
