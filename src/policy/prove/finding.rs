@@ -131,6 +131,7 @@ impl Finding {
         proof: &Proof,
         claim: &Claim,
         by: Option<(&RuleId, &Span, String)>,
+        decided: &str,
         witness: &Witness,
     ) -> Self {
         let message = format!("proof `{}` fails", proof.name);
@@ -139,10 +140,12 @@ impl Finding {
             Some((rule, at, outcome)) => problem
                 .related(at, format!("`{rule}` permits it: {outcome}"))
                 .note(shown(&format!("for this request ({CONFIRMED}):"), witness)),
-            None => problem.note(shown(
-                &format!("this request is not decided so ({CONFIRMED}):"),
-                witness,
-            )),
+            None => problem
+                .note(shown(
+                    &format!("this request is decided otherwise ({CONFIRMED}):"),
+                    witness,
+                ))
+                .note(format!("it is {decided}")),
         };
         problem
             .help("correct the rules; or the proof, if this is meant")

@@ -810,11 +810,18 @@ impl<'a> Model<'a> {
             if let Ok(pattern) = UriPattern::like(glob.source()) {
                 let pattern = Arc::new(pattern.any_query());
                 let form = self.has(resource, Language::Form(pattern), false);
-                let other = self.has(resource, Language::Registered(resources, None), false);
-                return Node::any([form, other]);
+                return Node::any([form, self.may_be_sent(resources)]);
             }
         }
-        self.has(resource, Language::Registered(resources, None), false)
+        self.may_be_sent(resources)
+    }
+
+    /// A resource that no entry names might be spelled so that it passes: what rests on this is unknown.
+    fn may_be_sent(&mut self, resources: &'a ResourceRegistry) -> Node {
+        let resource = self.at("resource");
+        let other = self.has(resource, Language::Registered(resources, None), false);
+        let doubt = self.doubt("audience");
+        Node::all([other, doubt])
     }
 }
 
@@ -830,9 +837,25 @@ fn may_begin(headers: &Headers, begins: &str) -> bool {
     };
     let pattern = |pattern: &UriPattern| {
         let (scheme, host, authority, _) = pattern.parts();
-        match host {
-            Host::Exact => fits(&format!("{scheme}://{authority}")),
-            Host::OneLabel | Host::Labels => fits(&format!("{scheme}://")),
+        let origin = format!("{scheme}://");
+        if host == Host::Exact {
+            return fits(&format!("{origin}{authority}"));
+        }
+        let Some(rest) = begins.get(origin.len()..).filter(|_| fits(&origin)) else {
+            return fits(&origin);
+        };
+        match (host, rest.split_once('.'), rest.split_once('/')) {
+            // One label, and then the rest of the host.
+            (Host::OneLabel, Some((label, _)), _) => fits(&format!("{origin}{label}.{authority}")),
+            // The host is whole: it ends as it must.
+            (_, _, Some((host, _))) => {
+                let host = host.to_ascii_lowercase();
+                host.split(':').next().is_some_and(|host| {
+                    let authority = authority.split(':').next().unwrap_or_default();
+                    host.ends_with(&format!(".{authority}"))
+                })
+            }
+            _ => true,
         }
     };
     let form = |form: &TargetsMatch| match form {

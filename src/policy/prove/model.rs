@@ -157,6 +157,9 @@ pub(super) struct Model<'a> {
     pub(super) clients: Vec<usize>,
     /// How many actors a chain has at most that are told apart.
     pub(super) depth: usize,
+    /// Variables of which nothing is known: what holds only where they are there is unknown; and the
+    /// attributes that they are about.
+    pub(super) doubts: Vec<(usize, &'static str)>,
     /// Whether granted scope is asked for: what several sets share is told apart then.
     pub(super) grants: bool,
 }
@@ -180,6 +183,7 @@ impl<'a> Model<'a> {
             facts: Vec::new(),
             clients,
             depth: depth.min(MAX_DEPTH),
+            doubts: Vec::new(),
             grants: false,
         }
     }
@@ -189,7 +193,7 @@ impl<'a> Model<'a> {
         self.by_path.get(path).copied()
     }
 
-    fn variable(
+    fn add_variable(
         &mut self,
         path: &str,
         kind: Kind,
@@ -224,6 +228,20 @@ impl<'a> Model<'a> {
             }
         }
         (number, true)
+    }
+
+    /// Something that may be or not, about an attribute.
+    pub(super) fn doubt(&mut self, about: &'static str) -> Node {
+        let (number, new) = self.add_variable(
+            &format!("doubt {about}"),
+            Kind::Flag,
+            false,
+            Presence::Maybe,
+        );
+        if new {
+            self.doubts.push((number, about));
+        }
+        self.present(number)
     }
 
     /// Adds a language to a variable.
@@ -402,7 +420,7 @@ impl<'a> Model<'a> {
             later => Presence::Under(self.hop_flag(later - 1)),
         };
         let path = format!("hop{hop}");
-        self.variable(&path, Kind::Flag, false, presence).0
+        self.add_variable(&path, Kind::Flag, false, presence).0
     }
 
     fn of_hop(&mut self, hop: usize, name: &str) -> usize {
@@ -421,7 +439,7 @@ impl<'a> Model<'a> {
             ("issuer", _) => Presence::With(flag),
             _ => Presence::Under(flag),
         };
-        let (number, new) = self.variable(&format!("{of}.{name}"), kind, false, presence);
+        let (number, new) = self.add_variable(&format!("{of}.{name}"), kind, false, presence);
         if new && name != "issuer" {
             // One that has neither `sub` nor `client_id` is nobody.
             let sub = self.identity(of, flag, "sub");
@@ -440,7 +458,8 @@ impl<'a> Model<'a> {
 
     fn may_act_flag(&mut self) -> usize {
         let path = "subject.may_act";
-        self.variable(path, Kind::Flag, false, Presence::Maybe).0
+        self.add_variable(path, Kind::Flag, false, Presence::Maybe)
+            .0
     }
 
     pub(super) fn of_may_act(&mut self, name: &str) -> usize {
@@ -454,7 +473,8 @@ impl<'a> Model<'a> {
     }
 
     fn actor_flag(&mut self) -> usize {
-        self.variable("actor", Kind::Flag, false, Presence::Maybe).0
+        self.add_variable("actor", Kind::Flag, false, Presence::Maybe)
+            .0
     }
 
     fn aliases(&self, and: Option<&str>) -> BTreeSet<Arc<str>> {
@@ -520,7 +540,7 @@ impl<'a> Model<'a> {
             _ if always => Presence::Always,
             _ => Presence::Maybe,
         };
-        let (number, _) = self.variable(path, kind, ty.is_set(), presence);
+        let (number, _) = self.add_variable(path, kind, ty.is_set(), presence);
         match (party, name) {
             ("subject" | "actor", "token_type") => {
                 let of_issuer = |issuer: &IssuerSchema| {
@@ -623,7 +643,7 @@ impl<'a> Model<'a> {
                 _ => Presence::Maybe,
             };
             let many = ty == ClaimType::StringSet;
-            let (number, _) = self.variable(&path, kind, many, presence);
+            let (number, _) = self.add_variable(&path, kind, many, presence);
             self.declared(party, name, ty, number);
             places.push(Place::Variable(number));
         }

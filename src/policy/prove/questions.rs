@@ -13,6 +13,7 @@ use super::{Finding, Name, spell};
 use crate::context::ExchangeContext;
 use crate::oauth::id::RuleId;
 use crate::policy::PolicySet;
+use crate::policy::compare::side;
 use crate::policy::decide::{Decision, Reason};
 use crate::policy::rule::{
     Atom, Claim, ClaimKind, Clients, Condition, Constant, DenyRule, IssuedTest, Proof, Test,
@@ -789,6 +790,7 @@ impl<'a, P> Questions<'a, P> {
                         proof,
                         claim,
                         Some((&rule.id, &rule.span, outcome)),
+                        "",
                         &witness,
                     ));
                     // One request is enough; the others may be of the same kind.
@@ -875,7 +877,11 @@ impl<'a, P> Questions<'a, P> {
                 wanted && self.bars(&witness.context, &[*place]).is_empty()
             });
             let Some((place, rule)) = by.and_then(|place| Some((place, self.rule(place)?))) else {
-                found.push(Finding::counterexample(proof, claim, None, &witness));
+                let decided = side(set, &witness.context, |processor| (self.name)(processor));
+                let decided = decided.line();
+                found.push(Finding::counterexample(
+                    proof, claim, None, &decided, &witness,
+                ));
                 return;
             };
             // Not decided by this rule: it does not match, or something bars it.

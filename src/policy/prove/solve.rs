@@ -118,8 +118,9 @@ pub(super) struct Search<'m, 'a> {
     domains: Vec<Domain>,
     literals: Vec<Literals>,
     clients: Vec<(usize, Lit)>,
-    /// Literals of values that stand for classes of which no value was found, and their variables.
-    phantoms: Vec<(Lit, usize)>,
+    /// Literals of values that stand for classes of which no value was found, and of other doubts; and the
+    /// attributes that they are about.
+    phantoms: Vec<(Lit, String)>,
 }
 
 impl<'m, 'a> Search<'m, 'a> {
@@ -139,6 +140,13 @@ impl<'m, 'a> Search<'m, 'a> {
         };
         search.clause(&[yes]);
         search.variables()?;
+        for (number, about) in &model.doubts {
+            if let Some(literals) = search.literals.get(*number) {
+                search
+                    .phantoms
+                    .push((literals.present, (*about).to_owned()));
+            }
+        }
         search.client();
         search.effective_scope();
         for fact in &model.facts {
@@ -245,7 +253,7 @@ impl<'m, 'a> Search<'m, 'a> {
             };
             let phantom = self.domains.get(domain).and_then(|d| d.samples.get(place));
             if value != !self.yes && matches!(phantom, Some(Sample::Phantom)) {
-                self.phantoms.push((value, number));
+                self.phantoms.push((value, shown(&variable.path)));
             }
             values.push(value);
         }
@@ -595,10 +603,8 @@ impl<'m, 'a> Search<'m, 'a> {
         }
         let there = |literal: Lit| self.solver.value_lit(literal) == lbool::TRUE;
         let phantom = self.phantoms.iter().find(|(literal, _)| there(*literal));
-        let variable = phantom.and_then(|(_, number)| self.model.variables.get(*number));
-        Err(Why::Unseen(
-            variable.map_or(String::new(), |v| shown(&v.path)),
-        ))
+        let about = phantom.map_or(String::new(), |(_, about)| about.clone());
+        Err(Why::Unseen(about))
     }
 
     fn ask(&mut self, assumed: &[Lit]) -> Result<bool, Why> {

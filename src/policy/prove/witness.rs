@@ -189,7 +189,7 @@ fn table(model: &Model<'_>, assignment: &Assignment) -> Map<String, Json> {
             }
         } else if path == "actor" {
             acting = true;
-        } else if path != "scope" {
+        } else if path != "scope" && !path.starts_with("doubt ") {
             table.insert(path.to_owned(), value);
         }
     }
