@@ -6,7 +6,7 @@
 mod actors;
 mod refit;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use serde_json::{Map, Value as Json};
 pub use refit::{NotAsked, refit, unrecorded};
 
 use super::schema::{
-    ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, IssuerSchema, Schema,
+    ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, ClientSchema, IssuerSchema,
+    Schema,
 };
 use crate::context::{Attributes, ClientFacts, ExchangeContext, Party, RequestFacts};
 use crate::oauth::NumericDate;
@@ -200,11 +201,60 @@ pub fn assemble(
     schema: &Schema,
     now: NumericDate,
 ) -> Result<ExchangeContext, Vec<String>> {
+    Assembler::new(schema).assemble(facts, now)
+}
+
+/// Makes contexts of many tables: what a realm has is looked up once.
+#[derive(Debug)]
+pub struct Assembler<'s> {
+    schema: &'s Schema,
+    /// The paths that a table may have.
+    known: BTreeSet<String>,
+    /// The clients, by every name of theirs.
+    clients: HashMap<&'s str, &'s ClientSchema>,
+}
+
+impl<'s> Assembler<'s> {
+    /// For one realm.
+    #[must_use]
+    pub fn new(schema: &'s Schema) -> Self {
+        let names = schema
+            .clients
+            .iter()
+            .flat_map(|client| client.names.iter().map(move |name| (&**name, client)));
+        Self {
+            schema,
+            known: known_paths(schema),
+            clients: names.collect(),
+        }
+    }
+
+    /// See [`assemble`].
+    ///
+    /// # Errors
+    /// Every entry that is unknown, of the wrong type, or not shown in the record.
+    pub fn assemble(
+        &self,
+        facts: &Map<String, Json>,
+        now: NumericDate,
+    ) -> Result<ExchangeContext, Vec<String>> {
+        assembled(self, facts, now)
+    }
+}
+
+fn assembled(
+    Assembler {
+        schema,
+        known,
+        clients,
+    }: &Assembler<'_>,
+    facts: &Map<String, Json>,
+    now: NumericDate,
+) -> Result<ExchangeContext, Vec<String>> {
     let mut reader = Reader {
         facts,
         problems: Vec::new(),
     };
-    let known = known_paths(schema);
     for path in facts.keys().filter(|path| !known.contains(*path)) {
         reader.problems.push(format!("unknown attribute `{path}`"));
     }
@@ -217,10 +267,10 @@ pub fn assemble(
             .push(format!("the value of `{path}` is redacted in this record"));
     }
     let now = NumericDate(reader.int(NOW).unwrap_or(now.0));
-    let client = reader.client(schema);
-    let subject = reader.party(SUBJECT, schema, &known, now);
+    let client = reader.client(schema, clients);
+    let subject = reader.party(SUBJECT, schema, known, now);
     let acting = facts.keys().any(|path| path.starts_with("actor."));
-    let actor = acting.then(|| reader.party(ACTOR, schema, &known, now));
+    let actor = acting.then(|| reader.party(ACTOR, schema, known, now));
     let own = IssuerAlias::own().as_str().parse::<Issuer>().ok();
     let request = reader.request(schema);
     let peer = reader.parsed("conn.ip").unwrap_or(NOWHERE);
@@ -319,15 +369,16 @@ impl Reader<'_> {
         }
     }
 
-    fn client(&mut self, schema: &Schema) -> Option<ClientFacts> {
+    fn client(
+        &mut self,
+        schema: &Schema,
+        clients: &HashMap<&str, &ClientSchema>,
+    ) -> Option<ClientFacts> {
         let Some(name) = self.text("client.id") else {
             self.problems.push("`client.id` is missing".to_owned());
             return None;
         };
-        let registered = schema
-            .clients
-            .iter()
-            .find(|client| client.names.contains(&name));
+        let registered = clients.get(&*name);
         let id = match registered {
             Some(client) => client.id.clone(),
             None => self.parsed("client.id")?,

@@ -11,6 +11,7 @@
 //! with; everything else is unknown, and says why.
 
 mod ask;
+mod diff;
 mod domain;
 mod finding;
 mod formula;
@@ -28,6 +29,7 @@ mod witness;
 
 use std::collections::BTreeSet;
 
+pub use diff::{Checked, Differences, diff};
 pub use solve::Why;
 pub use verdicts::Verdicts;
 pub use witness::Witness;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::check::{DENY_ERRORS, no_rule, referenced};
 use super::decide::{Decision, Denial, Permit, PolicySet, Reason};
-use super::facts;
+use super::facts::{self, Assembler};
 use super::schema::{ATTRIBUTES, CLIENT_ATTRIBUTES, ClientSchema, ParameterKind, Schema, Type};
 use super::syntax::ast::{self, Expectation, Field, GivenValue, Literal, Spanned, Text};
 use crate::context::{ExchangeContext, Hop};
@@ -77,6 +77,7 @@ pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagn
         .collect();
     let mut preparing = Preparing {
         schema,
+        assembler: Assembler::new(schema),
         // When it ends is given as `expires_in`.
         paths: facts::known_paths(schema)
             .into_iter()
@@ -98,6 +99,7 @@ pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagn
 
 struct Preparing<'a> {
     schema: &'a Schema,
+    assembler: Assembler<'a>,
     /// The paths that a request may have.
     paths: BTreeSet<String>,
     rules: BTreeMap<RuleId, ast::ItemKind>,
@@ -161,7 +163,7 @@ impl Preparing<'_> {
         facts::placeholders(&mut given.facts, self.schema);
         self.possible(&given, test);
         let sound = self.problems.counts().0 == before;
-        let problems = match facts::assemble(&given.facts, self.schema, NOW) {
+        let problems = match self.assembler.assemble(&given.facts, NOW) {
             Ok(context) => return Some(context).filter(|_| sound),
             Err(problems) => problems,
         };

@@ -99,14 +99,14 @@ impl<P> PolicySet<P> {
     }
 
     /// The places of all rules that match, overridden or not, in order.
-    pub(super) fn matching(&self, context: &ExchangeContext) -> Vec<usize> {
+    pub(in crate::policy) fn matching(&self, context: &ExchangeContext) -> Vec<usize> {
         let mut matching = Vec::new();
         self.find_matching(context, &mut matching);
         matching
     }
 
     /// The places of all denies that match, in order.
-    pub(super) fn denying(&self, context: &ExchangeContext) -> Vec<usize> {
+    pub(in crate::policy) fn denying(&self, context: &ExchangeContext) -> Vec<usize> {
         let mut denying = Vec::new();
         let _all = self.index.denies(context, |place| {
             let deny = self.denies.get(place);

@@ -11,6 +11,7 @@ use super::witness::Witness;
 use crate::context::MAX_DEPTH;
 use crate::oauth::id::ClientId;
 use crate::policy::PolicySet;
+use crate::policy::facts::Assembler;
 use crate::policy::rule::{
     Atom, AudienceMatch, Clients, Condition, Constant, Headers, IssuedTest, Test,
 };
@@ -37,6 +38,7 @@ pub(in crate::policy) enum Answer {
 pub(in crate::policy) struct Ground<'a, P> {
     pub(super) set: &'a PolicySet<P>,
     pub(super) schema: &'a Schema,
+    pub(super) assembler: Assembler<'a>,
     /// The schema's clients, by id.
     clients: HashMap<&'a ClientId, usize>,
 }
@@ -48,6 +50,7 @@ impl<'a, P> Ground<'a, P> {
         Self {
             set,
             schema,
+            assembler: Assembler::new(schema),
             clients: clients.collect(),
         }
     }
@@ -73,7 +76,7 @@ impl<'a, P> Ground<'a, P> {
 
 /// Of which request a question holds.
 pub(in crate::policy) fn ask<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>) -> Answer {
-    let Ground { set, schema, .. } = *ground;
+    let (set, schema) = (ground.set, ground.schema);
     let seen = Seen::of(formula);
     let clients = clients(ground, formula, &seen);
     let mut model = Model::new(schema, clients, seen.depth());
@@ -81,14 +84,14 @@ pub(in crate::policy) fn ask<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>
     let found = Search::new(&model, &node).and_then(|mut search| {
         let mut witness = None;
         let found = search.find(TRIES, |assignment| {
-            witness = Witness::confirmed(&model, assignment, formula, set);
+            witness = Witness::confirmed(&model, assignment, formula, ground);
             witness.is_some()
         })?;
         Ok((found, witness))
     });
     match found {
         Ok((false, _)) => Answer::Never,
-        Ok((true, Some(witness))) => Answer::Of(Box::new(witness.smaller(formula, set, schema))),
+        Ok((true, Some(witness))) => Answer::Of(Box::new(witness)),
         // Never seen: what was found was confirmed.
         Ok((true, None)) => Answer::Unknown(Why::Steps),
         Err(why) => Answer::Unknown(why),

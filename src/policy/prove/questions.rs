@@ -135,7 +135,7 @@ impl<'a, P> Questions<'a, P> {
     }
 
     /// The rules that override one, at once or by way of others.
-    fn overriders(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn overriders(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
         self.above.get(&place).into_iter().flatten().copied()
     }
 
@@ -198,11 +198,9 @@ impl<'a, P> Questions<'a, P> {
     }
 
     /// What keeps rules in these places from deciding a request.
-    fn bars(&self, context: &ExchangeContext, places: &[usize]) -> Vec<Because> {
-        let denies = self.set().denies().iter().enumerate();
-        let denied = denies.filter(|(_, deny)| deny.matches(context));
-        if let Some((place, _)) = denied.into_iter().next() {
-            return vec![Because::Denied(place)];
+    pub(super) fn bars(&self, context: &ExchangeContext, places: &[usize]) -> Vec<Because> {
+        if let Some(place) = self.set().denying(context).first() {
+            return vec![Because::Denied(*place)];
         }
         let above = places.iter().flat_map(|place| self.overriders(*place));
         let mut matching = above.filter(|place| {
@@ -218,14 +216,21 @@ impl<'a, P> Questions<'a, P> {
 
     fn without(&self, base: &Formula<'a, P>, because: &[Because]) -> Formula<'a, P> {
         let mut parts = vec![base.clone()];
-        for reason in because {
-            let barred = match reason {
-                Because::Denied(place) => self.set().denies().get(*place).map(Formula::Deny),
-                Because::Overridden(place) => self.rule(*place).map(Formula::Rule),
-            };
-            parts.extend(barred.map(Formula::not));
-        }
+        parts.extend(
+            because
+                .iter()
+                .filter_map(|reason| self.contrary_of(*reason)),
+        );
         Formula::All(parts)
+    }
+
+    /// That what bars a request does not.
+    pub(super) fn contrary_of(&self, because: Because) -> Option<Formula<'a, P>> {
+        let barred = match because {
+            Because::Denied(place) => self.set().denies().get(place).map(Formula::Deny),
+            Because::Overridden(place) => self.rule(place).map(Formula::Rule),
+        };
+        barred.map(Formula::not)
     }
 
     /// The same without the reasons that nothing rests on.
@@ -310,7 +315,10 @@ impl<'a, P> Questions<'a, P> {
                     found.push(Finding::unknown(&name, &about, Some(&one.span), &why));
                 }
                 Selected::By(witness) => {
-                    let finding = self.overlap(one, other, *witness);
+                    let witness = witness.smaller(&self.ground, |context| {
+                        base.holds(set, context) && self.bars(context, &[a, b]).is_empty()
+                    });
+                    let finding = self.overlap(one, other, witness);
                     found.push(finding);
                 }
             }
@@ -491,7 +499,7 @@ impl<'a, P> Questions<'a, P> {
         selected: impl Fn(&ExchangeContext) -> bool,
     ) -> Option<Witness> {
         let facts = self.verdicts.reached(self.before, said)?;
-        let witness = Witness::of(facts.clone(), self.ground.schema)?;
+        let witness = Witness::of(facts.clone(), &self.ground)?;
         selected(&witness.context).then_some(witness)
     }
 
@@ -782,9 +790,14 @@ impl<'a, P> Questions<'a, P> {
             ];
             parts.extend(issued.map(|test| Formula::Issued(rule, test)));
             let question = hash([&b"never"[..], said.as_bytes(), &self.hash_of(place)]);
-            match self.selected(&Formula::All(parts), &[place], question) {
+            let base = Formula::All(parts);
+            match self.selected(&base, &[place], question) {
                 Selected::Never(_) => {}
                 Selected::By(witness) => {
+                    let set = self.set();
+                    let witness = witness.smaller(&self.ground, |context| {
+                        base.holds(set, context) && self.bars(context, &[place]).is_empty()
+                    });
                     let outcome = self.outcome(rule);
                     found.push(Finding::counterexample(
                         proof,
@@ -819,9 +832,12 @@ impl<'a, P> Questions<'a, P> {
         if self.never_before(&question) {
             return;
         }
-        match self.ask(&Formula::All(vec![Formula::Rule(a), Formula::Rule(b)])) {
+        let both = Formula::All(vec![Formula::Rule(a), Formula::Rule(b)]);
+        match self.ask(&both) {
             Answer::Never => self.verdicts.is_never(question, Vec::new()),
             Answer::Of(witness) => {
+                let set = self.set();
+                let witness = witness.smaller(&self.ground, |context| both.holds(set, context));
                 found.push(Finding::not_disjoint(
                     proof,
                     claim,
@@ -839,6 +855,16 @@ impl<'a, P> Questions<'a, P> {
                 ));
             }
         }
+    }
+
+    /// The rule that decides a request for a processor, if one does.
+    fn decided_by(&self, processor: Option<&str>, context: &ExchangeContext) -> Option<usize> {
+        self.set().matching(context).into_iter().find(|place| {
+            let wanted = self.rule(*place).is_some_and(|rule| {
+                processor.is_none_or(|name| *name == *(self.name)(&rule.outcome.processor))
+            });
+            wanted && self.bars(context, &[*place]).is_empty()
+        })
     }
 
     /// Every request of which the condition holds is decided by a rule of the processor. A request that is,
@@ -867,16 +893,12 @@ impl<'a, P> Questions<'a, P> {
                 }
                 Answer::Of(witness) => witness,
             };
-            let by = (0..set.rules().len()).find(|place| {
-                let rule = self
-                    .rule(*place)
-                    .filter(|rule| rule.matches(&witness.context));
-                let wanted = rule.is_some_and(|rule| {
-                    processor.is_none_or(|name| *name == *(self.name)(&rule.outcome.processor))
-                });
-                wanted && self.bars(&witness.context, &[*place]).is_empty()
-            });
+            let by = self.decided_by(processor, &witness.context);
             let Some((place, rule)) = by.and_then(|place| Some((place, self.rule(place)?))) else {
+                let all = Formula::All(parts);
+                let witness = witness.smaller(&self.ground, |context| {
+                    all.holds(set, context) && self.decided_by(processor, context).is_none()
+                });
                 let decided = side(set, &witness.context, |processor| (self.name)(processor));
                 let decided = decided.line();
                 found.push(Finding::counterexample(

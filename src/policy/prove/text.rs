@@ -184,7 +184,13 @@ pub(super) fn samples(
         .into_iter()
         .chain(known.iter().copied().filter(|c| may_stand(*c)))
         .collect();
-    let mut budget = each.saturating_add(4);
+    if let (true, Shape::Any, Some(other)) = (patterns.is_empty(), shape, other) {
+        // Nothing to tell apart: any strings will do.
+        let texts = (1..).map(|length| std::iter::repeat_n(*other, length).collect::<String>());
+        let free = texts.filter(|text| !taken.contains(text));
+        return Ok(free.take(each).collect());
+    }
+    let mut budget = each.saturating_add(1);
     loop {
         let (found, whole) = walk(patterns, shape, budget, &alphabet)?;
         let mut short = false;

@@ -39,35 +39,23 @@ pub(super) fn candidates(
     for (scheme, authority) in hosts(&patterns, &constants) {
         let here = |pattern: &&UriPattern| pattern.may_be_at(&scheme, &authority);
         let here: Vec<&UriPattern> = patterns.iter().filter(here).collect();
-        // Most hosts of constants are no pattern's; the constants themselves are there already.
-        let mut paths = Vec::new();
-        for pattern in &here {
-            match pattern.parts().3 {
-                Path::Like(glob) => paths.push(Pattern::glob(glob)),
-                Path::Under(path) => {
-                    let path = path.strip_suffix('/').unwrap_or(path);
-                    paths.push(Pattern::exactly(path));
-                    paths.push(Pattern::begins(&format!("{path}/")));
-                }
-            }
-        }
         let origin = format!("{scheme}://{authority}");
-        let held: BTreeSet<String> = taken
-            .iter()
-            .filter_map(|text| text.strip_prefix(&*origin))
-            .map(|rest| rest.split('?').next().unwrap_or_default().to_owned())
-            .collect();
-        let may_stand = |c: char| c.is_ascii_graphic() && !"?#[]\"<>\\^`{|}".contains(c);
-        let all = samples(&paths, Shape::Path, each + TRIES, &held, OTHERS, may_stand)?;
-        for path in all {
-            for query in ["", "?x"] {
-                let text = format!("{origin}{path}{query}");
-                let uri = text.parse::<Uri>().ok().filter(Uri::is_canonical);
-                match uri {
-                    Some(uri) => found.push(uri),
-                    None => doubtful.push((here.clone(), path.clone(), !query.is_empty())),
-                }
+        let mut add = |path: &str, query: &str| {
+            let text = format!("{origin}{path}{query}");
+            let uri = text.parse::<Uri>().ok().filter(Uri::is_canonical);
+            match uri {
+                Some(uri) => found.push(uri),
+                None => doubtful.push((here.clone(), path.to_owned(), !query.is_empty())),
             }
+        };
+        // A query is told apart where some pattern takes none.
+        let queries: &[&str] = match here.iter().all(|pattern| pattern.takes_queries()) {
+            true => &[""],
+            false => &["", "?x"],
+        };
+        let paths = paths(&here, each, &origin, &taken)?;
+        for path in &paths {
+            queries.iter().for_each(|query| add(path, query));
         }
     }
     // What has no host matches no pattern.
@@ -91,6 +79,80 @@ pub(super) fn candidates(
         }
     }
     Ok((constants, unseen.into_iter().collect()))
+}
+
+/// Paths of every combination of patterns that a path at a host has.
+fn paths(
+    here: &[&UriPattern],
+    each: usize,
+    origin: &str,
+    taken: &BTreeSet<&str>,
+) -> Result<Vec<String>, TooMany> {
+    let containers: Option<BTreeSet<&str>> = here
+        .iter()
+        .map(|pattern| match pattern.parts().3 {
+            Path::Under(path) => Some(path.strip_suffix('/').unwrap_or(path)),
+            Path::Like(_) => None,
+        })
+        .collect();
+    if let Some(containers) = containers {
+        // Which containers a path lies in is told by the innermost: so its own path stands for all of them,
+        // with what lies below it that nobody names.
+        let label = fresh_segment(&containers, taken);
+        let below = |path: &str| -> Vec<String> {
+            let deeper =
+                (1..each + 1).map(|times| format!("{path}{}", format!("/{label}").repeat(times)));
+            deeper.collect()
+        };
+        let mut paths: Vec<String> = containers.iter().map(|path| (*path).to_owned()).collect();
+        paths.extend(containers.iter().flat_map(|path| below(path)));
+        paths.extend(below(""));
+        return Ok(paths);
+    }
+    let mut patterns = Vec::new();
+    for pattern in here {
+        match pattern.parts().3 {
+            Path::Like(glob) => patterns.push(Pattern::glob(glob)),
+            Path::Under(path) => {
+                let path = path.strip_suffix('/').unwrap_or(path);
+                patterns.push(Pattern::exactly(path));
+                patterns.push(Pattern::begins(&format!("{path}/")));
+            }
+        }
+    }
+    let held: BTreeSet<String> = taken
+        .iter()
+        .filter_map(|text| text.strip_prefix(origin))
+        .map(|rest| rest.split('?').next().unwrap_or_default().to_owned())
+        .collect();
+    let may_stand = |c: char| c.is_ascii_graphic() && !"?#[]\"<>\\^`{|}".contains(c);
+    samples(
+        &patterns,
+        Shape::Path,
+        each + TRIES,
+        &held,
+        OTHERS,
+        may_stand,
+    )
+}
+
+/// A segment that no container and no constant has.
+fn fresh_segment(containers: &BTreeSet<&str>, taken: &BTreeSet<&str>) -> String {
+    let has = |segment: &str| {
+        let mut paths = containers.iter().chain(taken.iter());
+        paths.any(|path| path.split(['/', '?']).any(|part| part == segment))
+    };
+    let mut number = 0_u32;
+    loop {
+        let segment = match number {
+            0 => "x".to_owned(),
+            n => format!("x{n}"),
+        };
+        if !has(&segment) {
+            return segment;
+        }
+        number += 1;
+    }
 }
 
 /// Every scheme with every host that the patterns tell apart: the hosts that they name, for every wildcard

@@ -93,6 +93,11 @@ pub(super) fn hash<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> Hash {
     sha256(&bytes)
 }
 
+/// Whether two realms are the same to whoever proves something of their policies.
+pub(super) fn same_ground(one: &Schema, other: &Schema) -> bool {
+    ground(one) == ground(other)
+}
+
 /// What proofs rest on besides the rules.
 fn ground(schema: &Schema) -> Hash {
     let mut parts: Vec<String> = Vec::new();

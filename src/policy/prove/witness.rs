@@ -3,14 +3,13 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::ask::Ground;
 use super::formula::Formula;
 use super::model::Model;
 use super::solve::{Assignment, Given};
 use crate::context::ExchangeContext;
-use crate::policy::PolicySet;
 use crate::policy::facts;
 use crate::policy::rule::Constant;
-use crate::policy::schema::Schema;
 use crate::policy::trial::NOW;
 
 /// A request, and the table that it was made of.
@@ -24,9 +23,9 @@ pub struct Witness {
 
 impl Witness {
     /// The request of a table, with what every request has.
-    pub(super) fn of(mut facts: Map<String, Json>, schema: &Schema) -> Option<Self> {
-        facts::placeholders(&mut facts, schema);
-        let context = facts::assemble(&facts, schema, NOW).ok()?;
+    pub(super) fn of<P>(mut facts: Map<String, Json>, ground: &Ground<'_, P>) -> Option<Self> {
+        facts::placeholders(&mut facts, ground.schema);
+        let context = ground.assembler.assemble(&facts, NOW).ok()?;
         Some(Self { facts, context })
     }
 
@@ -35,37 +34,34 @@ impl Witness {
         model: &Model<'_>,
         assignment: &Assignment,
         formula: &Formula<'_, P>,
-        set: &PolicySet<P>,
+        ground: &Ground<'_, P>,
     ) -> Option<Self> {
-        let witness = Self::of(table(model, assignment), model.schema)?;
-        formula.holds(set, &witness.context).then_some(witness)
+        let witness = Self::of(table(model, assignment), ground)?;
+        formula
+            .holds(ground.set, &witness.context)
+            .then_some(witness)
     }
 
-    /// The same with less in it, where the question holds of that as well.
+    /// The same with less in it, where the question, or whatever `holds` asks, holds of that as well.
     pub(super) fn smaller<P>(
         mut self,
-        formula: &Formula<'_, P>,
-        set: &PolicySet<P>,
-        schema: &Schema,
+        ground: &Ground<'_, P>,
+        holds: impl Fn(&ExchangeContext) -> bool,
     ) -> Self {
         let paths: Vec<String> = self.facts.keys().cloned().collect();
         for path in paths {
             let mut without = self.facts.clone();
             without.remove(&path);
-            if let Some(smaller) = Self::of(without, schema)
+            if let Some(smaller) = Self::of(without, ground)
                 && smaller.facts.len() < self.facts.len()
-                && formula.holds(set, &smaller.context)
+                && holds(&smaller.context)
             {
                 self = smaller;
                 continue;
             }
             // Members of a set, one after the other.
-            let members = self
-                .facts
-                .get(&path)
-                .and_then(Json::as_array)
-                .map_or(0, Vec::len);
-            for place in (0..members).rev() {
+            let members = self.facts.get(&path).and_then(Json::as_array);
+            for place in (0..members.map_or(0, Vec::len)).rev() {
                 let mut less = self.facts.clone();
                 if let Some(Json::Array(members)) = less.get_mut(&path)
                     && members.len() > 1
@@ -74,8 +70,8 @@ impl Witness {
                 } else {
                     continue;
                 }
-                if let Some(smaller) = Self::of(less, schema)
-                    && formula.holds(set, &smaller.context)
+                if let Some(smaller) = Self::of(less, ground)
+                    && holds(&smaller.context)
                 {
                     self = smaller;
                 }
