@@ -310,6 +310,12 @@ impl Prefixes {
         Self(apart.into())
     }
 
+    /// The lowest address in them.
+    #[must_use]
+    pub fn first(&self) -> Option<IpAddr> {
+        self.0.first().map(IpNet::network)
+    }
+
     /// Whether an address lies in one of them.
     #[must_use]
     pub fn contain(&self, ip: IpAddr) -> bool {
