@@ -10,6 +10,7 @@ pub mod explain;
 pub mod facts;
 pub mod generate;
 pub mod pattern;
+pub mod prove;
 pub mod rule;
 pub mod schema;
 pub mod syntax;

@@ -22,6 +22,7 @@ use crate::net::Net;
 use crate::oauth::NumericDate;
 use crate::oauth::id::{Issuer, RealmName, RuleId};
 use crate::policy::PolicySet;
+use crate::policy::prove::Verdicts;
 use crate::policy::schema::Schema;
 use crate::policy::trial::{self, Trial};
 use crate::provider::{Processor, ProcessorSet};
@@ -54,6 +55,8 @@ pub struct Realm {
     pub processors: ProcessorSet,
     /// The policies.
     pub policies: PolicySet<Arc<Processor>>,
+    /// What was proved of them, for the next load.
+    pub verdicts: Verdicts,
     /// Where each rule stands, as `file:line`.
     pub places: BTreeMap<RuleId, RulePlace>,
     /// The tests of the policies, for those who run each by itself; a load that ran them all has dropped

@@ -2,6 +2,7 @@
 //! asks nobody unless told to with `--online`.
 
 mod fix;
+mod index;
 mod online;
 
 use clap::ValueEnum;
@@ -20,6 +21,7 @@ use crate::snapshot::{Realm, Snapshot};
   cambist check policies
   cambist check --format sarif policies > findings.sarif
   cambist check --online policies                 from where the gateway will run
+  cambist check --index policies                  how rules are looked up, and what one request can cost
 
 Exit codes: 0 good, 1 findings, 2 could not run.")]
 pub(super) struct Check {
@@ -35,6 +37,10 @@ pub(super) struct Check {
     /// reads.
     #[arg(long)]
     online: bool,
+    /// Say how each realm's rules were indexed, and the most that one request can meet. With `--format json`
+    /// the output is an object with `findings` and `index`.
+    #[arg(long)]
+    index: bool,
 }
 
 /// How findings are printed.
@@ -61,6 +67,11 @@ pub(super) fn run(verb: &Check) -> Exit {
         complain("help: give the directory that holds cambist.yaml\n");
         return Err(code);
     }
+    if verb.index && !matches!(verb.format, Format::Text | Format::Json) {
+        let code = could_not("`--index` has no SARIF and no annotations");
+        complain("help: give `--format json`, or leave it out\n");
+        return Err(code);
+    }
     let loaded = match verb.fix {
         true => fix::until_nothing_changes(dir, || load(verb, &services)),
         false => load(verb, &services),
@@ -71,7 +82,8 @@ pub(super) fn run(verb: &Check) -> Exit {
     };
     let (findings, sources) = found(&loaded);
     match verb.format {
-        Format::Text => say_to_people(&loaded)?,
+        Format::Text => say_to_people(&loaded, verb.index)?,
+        Format::Json if verb.index => say(&with_index(&loaded))?,
         Format::Json => say(&findings.format(diagnostic::Format::Json, sources))?,
         Format::Sarif => say(&findings.format(diagnostic::Format::Sarif, sources))?,
         Format::Github => say(&findings.format(diagnostic::Format::Github, sources))?,
@@ -104,7 +116,17 @@ fn found(loaded: &Checked) -> (&Diagnostics, &SourceText) {
     }
 }
 
-fn say_to_people(loaded: &Checked) -> Result<(), u8> {
+/// The findings and the index in one object; where nothing was loaded there is no index.
+fn with_index(loaded: &Checked) -> String {
+    let (findings, sources) = found(loaded);
+    let findings = findings.format(diagnostic::Format::Json, sources);
+    let findings: serde_json::Value = serde_json::from_str(&findings).unwrap_or_default();
+    let index = loaded.as_ref().ok().map(index::json);
+    let whole = serde_json::json!({ "findings": findings, "index": index });
+    format!("{whole:#}\n")
+}
+
+fn say_to_people(loaded: &Checked, with_index: bool) -> Result<(), u8> {
     let (findings, sources) = found(loaded);
     complain_about(findings, sources);
     let snapshot = match loaded {
@@ -135,6 +157,9 @@ fn say_to_people(loaded: &Checked) -> Result<(), u8> {
             counts(&[realm]),
             realm.hash
         ))?;
+    }
+    if with_index {
+        say(&index::text(snapshot))?;
     }
     let all: Vec<&Realm> = snapshot.realms.values().map(AsRef::as_ref).collect();
     say(&format!(

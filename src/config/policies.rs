@@ -1,11 +1,13 @@
 //! `policies:`: the policy files, parsed, checked, and bound to the realm's processors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Sources, spelling};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::jose::{sha256, sha256_base64url};
+use crate::oauth::id::ProcessorId;
+use crate::policy::prove::{Verdicts, prove};
 use crate::policy::schema::Schema;
 use crate::policy::syntax::ast::{File, Item};
 use crate::policy::syntax::print;
@@ -150,22 +152,43 @@ pub(super) fn items(files: &[File]) -> BTreeMap<String, String> {
     items
 }
 
-/// Rules that select processors, and the tests that stand beside them.
-pub(super) type Compiled = (PolicySet<Arc<Processor>>, Vec<Trial>);
+/// Rules that select processors, the tests that stand beside them, and what was proved.
+pub(super) type Compiled = (PolicySet<Arc<Processor>>, Vec<Trial>, Verdicts);
 
-/// Checks the files and replaces the processors' names with the processors.
+/// `accept_unknown: [NAME]`: questions that may stay without an answer.
+pub(super) fn accepted(root: &mut Section, problems: &mut Diagnostics) -> BTreeSet<String> {
+    let Some(node) = root.take("accept_unknown") else {
+        return BTreeSet::new();
+    };
+    let names = node.list();
+    names
+        .iter()
+        .filter_map(|node| node.text(problems))
+        .map(|name| name.to_string())
+        .collect()
+}
+
+/// Checks the files, proves what must hold of them, and replaces the processors' names with the processors.
 pub(super) fn compile(
     files: &[File],
     schema: &Schema,
     processors: &ProcessorSet,
+    accepted: &BTreeSet<String>,
+    before: Option<&Verdicts>,
     problems: &mut Diagnostics,
 ) -> Option<Compiled> {
     let trials = trial::prepare(files, schema).map_err(|found| problems.extend(found));
     match policy::check(files, schema) {
         Ok((set, warnings)) => {
             problems.extend(warnings);
+            let proved = prove(&set, schema, &ProcessorId::to_string, accepted, before);
+            let sound = !proved.findings.has_errors();
+            problems.extend(proved.findings);
+            if !sound {
+                return None;
+            }
             match set.resolve(|id| processors.get(id).cloned()) {
-                Ok(set) => Some((set, trials.ok()?)),
+                Ok(set) => Some((set, trials.ok()?, proved.verdicts)),
                 Err(missing) => {
                     for id in missing {
                         problems.push(Diagnostic::error(

@@ -99,6 +99,7 @@ pub(super) fn realm(
     // Without the names of a sound realm, every rule would be at fault for somebody else's mistake.
     let sound = problems.counts().0 == before;
     let files = policies::files(root, sources, problems);
+    let accepted = policies::accepted(root, problems);
     let own_types: Vec<TokenType> = issuers
         .iter()
         .flat_map(|(_, schemas)| schemas.iter().flat_map(|schema| &schema.token_types))
@@ -124,7 +125,9 @@ pub(super) fn realm(
         return None;
     }
     redactable(&redact, &schema, problems);
-    let (policies, trials) = policies::compile(&files, &schema, &processors, problems)?;
+    let before = ground.current.map(|current| &current.verdicts);
+    let (policies, trials, verdicts) =
+        policies::compile(&files, &schema, &processors, &accepted, before, problems)?;
     let (issuer, uri, own, (issuers, _)) = (id?, uri?, own?, issuers?);
     let metadata = metadata(&issuer, &uri, &token_path, &clients);
     let items = policies::items(&files);
@@ -164,6 +167,7 @@ pub(super) fn realm(
         processors,
         policies,
         trials,
+        verdicts,
         schema,
         metadata,
         token_path,

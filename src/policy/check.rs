@@ -17,7 +17,8 @@ use std::sync::Arc;
 use super::decide::PolicySet;
 use super::rule::{Condition, DenyRule, Headers, TargetsMatch, UseRule};
 use super::schema::{
-    ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, FIELDS, LATER, Schema, Type,
+    ACTOR_CLAIMS, ATTRIBUTES, AttributeRef, CLAIMS, CLIENT_ATTRIBUTES, ClientSchema, FIELDS, LATER,
+    Schema, Type,
 };
 use super::syntax::ast::{self, Clause, ItemKind, Spanned, Text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -53,8 +54,15 @@ pub fn check(
     files: &[ast::File],
     schema: &Schema,
 ) -> Result<(PolicySet<ProcessorId>, Diagnostics), Diagnostics> {
+    let mut clients = HashMap::new();
+    for client in &schema.clients {
+        for name in &client.names {
+            clients.entry(&**name).or_insert(client);
+        }
+    }
     let mut checker = Checker {
         schema,
+        clients,
         modules: Modules::default(),
         module: 0,
         expanding: Vec::new(),
@@ -150,6 +158,8 @@ fn number_outcomes(rules: &mut [UseRule<ProcessorId>]) {
 
 struct Checker<'a> {
     schema: &'a Schema,
+    /// The clients by every name of theirs: a rule names one, and there may be many of both.
+    clients: HashMap<&'a str, &'a ClientSchema>,
     modules: Modules<'a>,
     /// The module whose names count.
     module: usize,

@@ -4,6 +4,9 @@ mod allowance;
 mod coverage;
 mod decision;
 mod evaluate;
+mod index;
+mod matching;
+mod select;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +15,9 @@ use std::sync::Arc;
 pub use allowance::{Allowance, ConfineError, Confined, Parameters};
 pub use coverage::{ConditionCoverage, Coverage, RuleCoverage};
 pub use decision::{Decision, Denial, Permit, Reason, Stage};
+pub(in crate::policy) use evaluate::plain_test;
+pub use index::{Asked, Bound, IndexReport, TreeReport};
+pub use select::Selection;
 pub use trace::{RuleTrace, Trace, TraceLine};
 
 use super::rule::{DenyRule, Outcome, ParameterValue, Piece, Proof, UseRule};
@@ -33,6 +39,8 @@ pub struct PolicySet<P> {
     /// What a decision rests on, by path: collected once, since every request records the values.
     mentioned: BTreeMap<String, AttributeRef>,
     proofs: Vec<Proof>,
+    /// Where to look for what a request can match; it speaks of rules by place.
+    index: index::Index,
 }
 
 impl<P> PolicySet<P> {
@@ -63,6 +71,7 @@ impl<P> PolicySet<P> {
         Self {
             overrides,
             given: given(&rules, issuers),
+            index: index::Index::new(&rules, &denies),
             rules,
             denies,
             resources,
@@ -119,6 +128,7 @@ impl<P> PolicySet<P> {
                 given: self.given,
                 mentioned: self.mentioned,
                 proofs: self.proofs,
+                index: self.index,
             })
         } else {
             Err(missing)
@@ -129,6 +139,23 @@ impl<P> PolicySet<P> {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         (self.rules.len(), self.denies.len())
+    }
+
+    /// The rules that override others, by place, and those that they name.
+    pub(in crate::policy) fn overrides(&self) -> impl Iterator<Item = (usize, &[usize])> {
+        self.overrides
+            .iter()
+            .map(|(from, below)| (*from, below.as_slice()))
+    }
+
+    /// The rules that one names in `overrides`, by place.
+    pub(in crate::policy) fn overridden_by(&self, place: usize) -> &[usize] {
+        self.overrides.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// The registry of resources.
+    pub(in crate::policy) fn resources(&self) -> &ResourceRegistry {
+        &self.resources
     }
 
     /// The rules that let exchanges happen, by id.

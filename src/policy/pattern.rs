@@ -80,10 +80,14 @@ pub fn prefix(text: &str) -> Result<IpNet, PrefixError> {
     }
 }
 
+/// A piece of a [`Glob`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Piece {
+pub(super) enum Piece {
+    /// This character.
     Char(char),
+    /// Any characters but separators.
     Star,
+    /// Any characters.
     DoubleStar,
 }
 
@@ -93,6 +97,10 @@ pub struct Glob {
     source: String,
     pieces: Vec<Piece>,
     separators: String,
+    /// The texts between the stars: one more than there are stars.
+    texts: Vec<String>,
+    /// Whether no star stops at anything.
+    free: bool,
 }
 
 impl Glob {
@@ -116,10 +124,19 @@ impl Glob {
                 other => Piece::Char(other),
             });
         }
+        let mut texts = vec![String::new()];
+        for piece in &pieces {
+            match (piece, texts.last_mut()) {
+                (Piece::Char(c), Some(text)) => text.push(*c),
+                _ => texts.push(String::new()),
+            }
+        }
         Ok(Self {
+            free: separators.is_empty() || !pieces.contains(&Piece::Star),
             source: source.to_owned(),
             pieces,
             separators: separators.to_owned(),
+            texts,
         })
     }
 
@@ -129,9 +146,59 @@ impl Glob {
         &self.source
     }
 
+    /// Its pieces, in order.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The characters that a `*` in it does not cross.
+    pub(super) fn separators(&self) -> &str {
+        &self.separators
+    }
+
+    /// The texts that every match begins and ends with; of a pattern without stars, the whole of it twice.
+    pub(super) fn ends(&self) -> (&str, &str) {
+        let begins = self.texts.first().map_or("", String::as_str);
+        (begins, self.texts.last().map_or("", String::as_str))
+    }
+
+    /// Whether there is a star in it.
+    pub(super) fn has_stars(&self) -> bool {
+        self.texts.len() > 1
+    }
+
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
+        let (begins, ends) = self.ends();
+        if !self.has_stars() {
+            return text == begins;
+        }
+        let rest = text.strip_prefix(begins);
+        let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(ends)) else {
+            return false;
+        };
+        let between = self.texts.get(1..self.texts.len() - 1).unwrap_or_default();
+        if self.free {
+            // The first place that fits leaves the most for what follows.
+            return between
+                .iter()
+                .all(|wanted| match rest.split_once(&**wanted) {
+                    Some((_, after)) => {
+                        rest = after;
+                        true
+                    }
+                    None => false,
+                });
+        }
+        match between.is_empty() {
+            true => !rest.contains(|c| self.separators.contains(c)),
+            false => self.walk(text),
+        }
+    }
+
+    /// The same with all states that a part of the text can lead to.
+    fn walk(&self, text: &str) -> bool {
         let mut states = States::default();
         self.enter(&mut states, 0);
         for c in text.chars() {
@@ -186,8 +253,9 @@ impl States {
 }
 
 /// How a host is matched.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Host {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Host {
+    /// As it stands.
     Exact,
     /// `*.`: exactly one label before the rest.
     OneLabel,
@@ -208,9 +276,21 @@ pub struct UriPattern {
     queries: bool,
 }
 
+/// How a path is matched.
+/// What every match of a [`UriPattern`] has.
+#[derive(Debug)]
+pub(super) enum Anchor<'a> {
+    /// Its canonical form begins so, up to the end of a segment.
+    Segments(String),
+    /// This scheme, and a host of which this is the rest after a label.
+    Host(&'a str, &'a str),
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Path {
+pub(super) enum Path {
+    /// This path, and everything below it.
     Under(String),
+    /// Paths of this form.
     Like(Glob),
 }
 
@@ -266,10 +346,36 @@ impl UriPattern {
         &self.source
     }
 
+    /// The scheme, how the host is matched, the authority (after the wildcard label, where there is one),
+    /// and how the path is matched.
+    pub(super) fn parts(&self) -> (&str, Host, &str, &Path) {
+        (&self.scheme, self.host, &self.authority, &self.path)
+    }
+
     /// The host and port that every match has, unless the host has a wildcard.
     #[must_use]
     pub fn fixed_authority(&self) -> Option<&str> {
         (self.host == Host::Exact).then_some(&*self.authority)
+    }
+
+    /// What every match has, for looking up.
+    pub(super) fn anchor(&self) -> Anchor<'_> {
+        if self.host != Host::Exact {
+            return Anchor::Host(&self.scheme, &self.authority);
+        }
+        let path = match &self.path {
+            Path::Under(container) => container.strip_suffix('/').unwrap_or(container).to_owned(),
+            Path::Like(glob) => {
+                let (begins, _) = glob.ends();
+                // A star may stand within a segment; what comes before that segment is sure.
+                let sure = match glob.has_stars() {
+                    true => begins.rfind('/').unwrap_or(0),
+                    false => begins.len(),
+                };
+                begins.get(..sure).unwrap_or_default().to_owned()
+            }
+        };
+        Anchor::Segments(format!("{}://{}{path}", self.scheme, self.authority))
     }
 
     /// Whether `uri` matches.
@@ -278,13 +384,27 @@ impl UriPattern {
         let Some(authority) = uri.authority() else {
             return false;
         };
-        uri.scheme() == self.scheme
-            && self.host_matches(authority)
+        self.may_be_at(uri.scheme(), authority)
             && (self.queries || !uri.has_query())
-            && match &self.path {
-                Path::Under(container) => path_is_under(uri.path(), container),
-                Path::Like(glob) => glob.matches(uri.path()),
-            }
+            && self.path_matches(uri.path())
+    }
+
+    /// Whether URIs with this scheme and authority can match.
+    pub(super) fn may_be_at(&self, scheme: &str, authority: &str) -> bool {
+        scheme == self.scheme && self.host_matches(authority)
+    }
+
+    /// Whether URIs with this path can match.
+    pub(super) fn path_matches(&self, path: &str) -> bool {
+        match &self.path {
+            Path::Under(container) => path_is_under(path, container),
+            Path::Like(glob) => glob.matches(path),
+        }
+    }
+
+    /// Whether URIs with a query match.
+    pub(super) fn takes_queries(&self) -> bool {
+        self.queries
     }
 
     fn host_matches(&self, authority: &str) -> bool {
@@ -368,6 +488,29 @@ mod tests {
             Glob::new(&"*".repeat(2).repeat(200), ":").unwrap_err(),
             PatternError::TooLong
         );
+    }
+
+    #[test]
+    fn shortcuts_match_as_the_walk_does() {
+        let texts = [
+            "", "a", "b", "ab", "ba", "aab", "a/b", "/", "a/", "/a", "ab/ab", "a//b", "aa/a",
+        ];
+        let pieces = ["a", "b", "/", "*", "**"];
+        let mut patterns = vec![String::new()];
+        for _ in 0..4 {
+            let longer = patterns
+                .iter()
+                .flat_map(|p| pieces.map(|piece| format!("{p}{piece}")));
+            patterns.extend(longer.collect::<Vec<String>>());
+        }
+        for pattern in patterns.iter().filter(|pattern| !pattern.contains("***")) {
+            for separators in ["", "/"] {
+                let glob = Glob::new(pattern, separators).unwrap();
+                for text in texts {
+                    assert_eq!(glob.matches(text), glob.walk(text), "{pattern} {text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub enum ActorForm {
 }
 
 /// The clients of `by`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Clients {
     /// These ids.
     Ids(BTreeSet<ClientId>),
@@ -129,7 +129,7 @@ pub enum Clients {
 }
 
 /// One alternative of `to`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TargetsMatch {
     /// At least one target, whatever it is.
     Any,
@@ -145,7 +145,7 @@ pub enum TargetsMatch {
 }
 
 /// What a resource must match.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResourceMatch {
     /// One of these.
     Equal(Vec<Uri>),
@@ -154,7 +154,7 @@ pub enum ResourceMatch {
 }
 
 /// What an audience must match.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AudienceMatch {
     /// One of these.
     Equal(BTreeSet<Arc<str>>),
@@ -163,7 +163,7 @@ pub enum AudienceMatch {
 }
 
 /// A condition in negation normal form: only atoms are negated.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Condition {
     /// All of them; of none, true.
     All(Vec<Self>),
@@ -204,8 +204,15 @@ pub struct Atom {
     pub span: Span,
 }
 
+/// The same test, wherever it stands.
+impl PartialEq for Atom {
+    fn eq(&self, other: &Self) -> bool {
+        self.negated == other.negated && self.left == other.left && self.test == other.test
+    }
+}
+
 /// An attribute, or a default in its absence.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Operand {
     /// The attribute.
     pub attribute: AttributeRef,
@@ -310,10 +317,9 @@ impl Prefixes {
         Self(apart.into())
     }
 
-    /// The lowest address in them.
-    #[must_use]
-    pub fn first(&self) -> Option<IpAddr> {
-        self.0.first().map(IpNet::network)
+    /// The prefixes.
+    pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
+        self.0.iter()
     }
 
     /// Whether an address lies in one of them.
@@ -384,7 +390,7 @@ impl Hours {
 }
 
 /// How every member of a set is tested.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct MemberTest {
     /// How.
     pub test: Test,
@@ -393,7 +399,7 @@ pub struct MemberTest {
 }
 
 /// How an atom tests.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Test {
     /// `present p`
     Present,

@@ -629,13 +629,32 @@ impl AttributeRef {
     }
 }
 
+impl AttributeRef {
+    /// What tells it from all others, without putting the path together.
+    fn identity(&self) -> (u8, &str) {
+        match self {
+            Self::Fixed(attribute) => (0, attribute.path),
+            Self::Claim(name) => (1, name),
+            Self::ActorClaim(name) => (2, name),
+            Self::ClientAttribute(name) => (3, name),
+            Self::Field(field) => (4, field.path),
+        }
+    }
+}
+
 impl PartialEq for AttributeRef {
     fn eq(&self, other: &Self) -> bool {
-        self.path() == other.path()
+        self.identity() == other.identity()
     }
 }
 
 impl Eq for AttributeRef {}
+
+impl std::hash::Hash for AttributeRef {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
 
 /// The family of declared claims of the subject token.
 pub const CLAIMS: &str = "subject.claims.";
@@ -660,7 +679,8 @@ pub static FAMILIES: &[(&str, &str)] = &[
     ),
 ];
 
-fn claim_value(value: &ClaimValue) -> Value<'_> {
+/// A claim's or attribute's value.
+pub(super) fn claim_value(value: &ClaimValue) -> Value<'_> {
     match value {
         ClaimValue::String(text) => Value::Text(text),
         ClaimValue::Int(number) => Value::Int(*number),

@@ -5,6 +5,7 @@ mod gateway;
 mod http;
 mod idp;
 mod introspection;
+pub mod random_policies;
 mod site;
 
 use std::io::Write as _;

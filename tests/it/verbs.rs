@@ -5,6 +5,7 @@ mod effective;
 mod found;
 mod generate;
 mod help;
+mod index;
 mod init;
 mod keys;
 mod online;

@@ -163,6 +163,12 @@ pub static ROOT: Shape = Shape {
             "The policy files: names or patterns, `*.policy` or `*.policy.yaml`.",
         )
         .example("[\"*.policy\"]"),
+        key(
+            "accept_unknown",
+            TEXTS,
+            "Questions about the policies that may stay without an answer, by the names that E0902 gives.",
+        )
+        .example("[\"main.a and main.b\"]"),
     ],
 };
 

@@ -235,11 +235,7 @@ impl<'a> Checker<'a> {
 
     /// A client's id, by its id or one of its identifiers.
     fn client(&mut self, text: &Text) -> Option<ClientId> {
-        let found = self
-            .schema
-            .clients
-            .iter()
-            .find(|client| client.names.contains(&text.value));
+        let found = self.clients.get(&*text.value).copied();
         if found.is_none() {
             let names = self
                 .schema

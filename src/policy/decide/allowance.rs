@@ -132,6 +132,31 @@ impl ParameterValue {
         })
     }
 
+    /// For messages and comparisons: as policies write it, but for maps, whose order is theirs.
+    pub(in crate::policy) fn shown(&self) -> String {
+        match self {
+            Self::Text(template) => {
+                let piece = |piece: &Piece| match piece {
+                    Piece::Text(text) => text.replace('\\', "\\\\").replace('"', "\\\""),
+                    Piece::Attribute(attribute) => format!("${{{}}}", attribute.path()),
+                };
+                let pieces: Vec<String> = template.0.iter().map(piece).collect();
+                format!("\"{}\"", pieces.concat())
+            }
+            Self::Attribute(attribute) => attribute.path(),
+            Self::Int(number) => number.to_string(),
+            Self::Bool(truth) => truth.to_string(),
+            Self::Strings(texts) => format!("{texts:?}"),
+            Self::Map(entries) => {
+                let entries: Vec<String> = entries
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {}", value.shown()))
+                    .collect();
+                format!("{{ {} }}", entries.join(", "))
+            }
+        }
+    }
+
     /// Text that is the same for equal values and for no others.
     fn identity(&self) -> String {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PolicySet;
-use super::evaluate::{atom_holds, deny_headers_match, deny_matches, first_failure, headers_match};
+use super::evaluate::{atom_holds, deny_headers_match, headers_match};
 use crate::context::ExchangeContext;
 use crate::diagnostic::Span;
 use crate::oauth::id::RuleId;
@@ -122,24 +122,22 @@ impl<P> PolicySet<P> {
     ///
     /// A rule counts as matched where it is what decides: no deny matches, and no rule overrides it.
     pub fn cover(&self, context: &ExchangeContext, coverage: &mut Coverage) {
-        let denied = self.denies.iter().any(|deny| deny_matches(deny, context));
-        let matching = self.rules.iter().enumerate();
-        let matching = matching.filter(|(_, rule)| first_failure(rule, context).is_none());
-        let deciding = self.not_overridden(matching.map(|(index, _)| index).collect());
+        let denying = self.denying(context);
+        let deciding = self.not_overridden(self.matching(context));
         let outcomes = deciding.iter().filter_map(|index| self.rules.get(*index));
         let outcomes: BTreeSet<usize> = outcomes.map(|rule| rule.outcome_number).collect();
-        let decided = !denied && outcomes.len() == 1;
+        let decided = denying.is_empty() && outcomes.len() == 1;
         for (index, rule) in self.rules.iter().enumerate() {
             if let Some(seen) = coverage.rules.get_mut(&rule.id) {
-                seen.matched += usize::from(decided && deciding.contains(&index));
+                seen.matched += usize::from(decided && deciding.binary_search(&index).is_ok());
                 if headers_match(rule, context) {
                     seen.see([&rule.scope_when, &rule.when], context);
                 }
             }
         }
-        for deny in &self.denies {
+        for (index, deny) in self.denies.iter().enumerate() {
             if let Some(seen) = coverage.rules.get_mut(&deny.id) {
-                seen.matched += usize::from(deny_matches(deny, context));
+                seen.matched += usize::from(denying.binary_search(&index).is_ok());
                 if deny_headers_match(&deny.headers, context) {
                     seen.see([&deny.when], context);
                 }

@@ -95,6 +95,19 @@ pub struct Denial {
     pub tell: Option<Arc<str>>,
 }
 
+impl Denial {
+    /// No rule was left at this stage.
+    pub(super) fn by_no_rule(stage: Stage) -> Self {
+        Self {
+            code: stage.code(),
+            reason: Reason::NoRule(stage),
+            rule: None,
+            because: None,
+            tell: None,
+        }
+    }
+}
+
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -178,6 +191,17 @@ impl Stage {
             Self::Issuer | Self::Actor | Self::Rest => ErrorCode::InvalidRequest,
             Self::Targets => ErrorCode::InvalidTarget,
             Self::Scope => ErrorCode::InvalidScope,
+        }
+    }
+
+    /// The one after it.
+    pub(super) fn next(self) -> Self {
+        match self {
+            Self::Client => Self::Issuer,
+            Self::Issuer => Self::Actor,
+            Self::Actor => Self::Targets,
+            Self::Targets => Self::Scope,
+            Self::Scope | Self::Rest => Self::Rest,
         }
     }
 

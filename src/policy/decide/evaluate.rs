@@ -1,102 +1,13 @@
 //! Matching: total, two-valued, no errors, nothing whose order an author could see.
 
-use std::collections::BTreeSet;
-
-use super::PolicySet;
-use super::allowance::permit;
-use super::decision::{Decision, Denial, Reason, Stage};
+use super::decision::Stage;
 use crate::context::{ExchangeContext, Hop};
-use crate::oauth::error::ErrorCode;
-use crate::oauth::id::RuleId;
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
     ActorForm, ActorMatch, Atom, AudienceMatch, Clients, Condition, Constant, DenyRule, FromIssuer,
-    Headers, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
+    Header, Headers, MemberTest, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
 };
 use crate::policy::schema::{AttributeRef, Value};
-
-impl<P> PolicySet<P> {
-    /// Decides. Pure: the same context always gets the same answer.
-    #[must_use]
-    pub fn decide<'a>(&'a self, context: &'a ExchangeContext) -> Decision<'a, P> {
-        let denies: Vec<&DenyRule> = self
-            .denies
-            .iter()
-            .filter(|deny| deny_matches(deny, context))
-            .collect();
-        if let Some(first) = denies.first() {
-            return Decision::Deny(Denial {
-                code: first.error,
-                reason: Reason::DeniedBy(denies.iter().map(|deny| deny.id.clone()).collect()),
-                rule: Some((first.id.clone(), first.span.clone())),
-                because: first.because.clone(),
-                tell: first.tell.clone(),
-            });
-        }
-        let mut furthest = Stage::Client;
-        let mut matching: Vec<usize> = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate() {
-            match first_failure(rule, context) {
-                None => matching.push(index),
-                Some(stage) => furthest = furthest.max(stage),
-            }
-        }
-        let matching: Vec<&UseRule<P>> = self
-            .not_overridden(matching)
-            .into_iter()
-            .filter_map(|index| self.rules.get(index))
-            .collect();
-        let Some(first) = matching.first() else {
-            return Decision::Deny(Denial {
-                code: furthest.code(),
-                reason: Reason::NoRule(furthest),
-                rule: None,
-                because: None,
-                tell: None,
-            });
-        };
-        if matching
-            .iter()
-            .any(|rule| rule.outcome_number != first.outcome_number)
-        {
-            return Decision::Deny(Denial {
-                code: ErrorCode::ServerError,
-                reason: Reason::Ambiguous(
-                    matching
-                        .iter()
-                        .map(|rule| rule.id.clone())
-                        .collect::<Vec<RuleId>>(),
-                ),
-                rule: Some((first.id.clone(), first.span.clone())),
-                because: None,
-                tell: None,
-            });
-        }
-        match permit(first, context, &self.resources, &self.given) {
-            Ok(permit) => Decision::Permit(&first.outcome.processor, permit),
-            Err(denial) => Decision::Deny(denial),
-        }
-    }
-}
-
-impl<P> PolicySet<P> {
-    /// The matching rules without those that another of them overrides, at once or by way of others.
-    pub(super) fn not_overridden(&self, mut matching: Vec<usize>) -> Vec<usize> {
-        let mut beaten: BTreeSet<usize> = BTreeSet::new();
-        for rule in &matching {
-            let mut open: Vec<usize> = vec![*rule];
-            while let Some(next) = open.pop() {
-                for below in self.overrides.get(&next).into_iter().flatten() {
-                    if beaten.insert(*below) {
-                        open.push(*below);
-                    }
-                }
-            }
-        }
-        matching.retain(|rule| !beaten.contains(rule));
-        matching
-    }
-}
 
 /// Whether the headers of a rule match, whatever its conditions say.
 pub(super) fn headers_match<P>(rule: &UseRule<P>, context: &ExchangeContext) -> bool {
@@ -115,31 +26,68 @@ fn to_matches(headers: &Headers, context: &ExchangeContext) -> bool {
     to.is_none_or(|to| to.value.iter().any(|form| targets_match(form, context)))
 }
 
+/// The stages of the funnel, in order.
+const STAGES: [Stage; 6] = [
+    Stage::Client,
+    Stage::Issuer,
+    Stage::Actor,
+    Stage::Targets,
+    Stage::Scope,
+    Stage::Rest,
+];
+
 /// The first stage of the funnel at which a rule does not match; `None` when it matches.
 pub(super) fn first_failure<P>(rule: &UseRule<P>, context: &ExchangeContext) -> Option<Stage> {
+    let fails = |stage: &Stage| !passes_at(rule, *stage, context);
+    STAGES.into_iter().find(fails)
+}
+
+/// Whether a rule matches at a stage and at all before it.
+pub(super) fn passes<P>(rule: &UseRule<P>, stage: Stage, context: &ExchangeContext) -> bool {
+    let mut until = STAGES.into_iter().take_while(|each| *each <= stage);
+    until.all(|stage| passes_at(rule, stage, context))
+}
+
+fn passes_at<P>(rule: &UseRule<P>, stage: Stage, context: &ExchangeContext) -> bool {
     let headers = &rule.headers;
-    if !by_matches(headers, context) {
-        return Some(Stage::Client);
+    match stage {
+        Stage::Client => by_matches(headers, context),
+        Stage::Issuer => from_matches(headers, context),
+        Stage::Actor => actor_matches(headers, context),
+        Stage::Targets => to_matches(headers, context),
+        Stage::Scope => scope_is_carried(rule, context) && holds(&rule.scope_when, context),
+        Stage::Rest => {
+            via_matches(headers, context)
+                && issue_matches(headers, context)
+                && holds(&rule.when, context)
+        }
     }
-    if !from_matches(headers, context) {
-        return Some(Stage::Issuer);
-    }
-    if !actor_matches(headers, context) {
-        return Some(Stage::Actor);
-    }
-    if !to_matches(headers, context) {
-        return Some(Stage::Targets);
-    }
-    if !scope_is_carried(rule, context) || !holds(&rule.scope_when, context) {
-        return Some(Stage::Scope);
-    }
-    if !via_matches(headers, context)
-        || !issue_matches(headers, context)
-        || !holds(&rule.when, context)
-    {
-        return Some(Stage::Rest);
-    }
-    None
+}
+
+/// Whether two rules ask the same at a stage and at all before it.
+pub(super) fn same_until<P>(stage: Stage, one: &UseRule<P>, other: &UseRule<P>) -> bool {
+    let (a, b) = (&one.headers, &other.headers);
+    let mut until = STAGES.into_iter().take_while(|each| *each <= stage);
+    until.all(|stage| match stage {
+        Stage::Client => same(a.by.as_ref(), b.by.as_ref()),
+        Stage::Issuer => same(a.from.as_ref(), b.from.as_ref()),
+        Stage::Actor => same(a.actor.as_ref(), b.actor.as_ref()),
+        Stage::Targets => same(a.to.as_ref(), b.to.as_ref()),
+        Stage::Scope => {
+            one.outcome.carries_scope == other.outcome.carries_scope
+                && one.scope_when == other.scope_when
+        }
+        Stage::Rest => {
+            same(a.via.as_ref(), b.via.as_ref())
+                && same(a.issue.as_ref(), b.issue.as_ref())
+                && one.when == other.when
+        }
+    })
+}
+
+/// Whether two headers ask the same, wherever they stand.
+fn same<T: PartialEq>(one: Option<&Header<T>>, other: Option<&Header<T>>) -> bool {
+    one.map(|header| &header.value) == other.map(|header| &header.value)
 }
 
 /// A rule whose processor cannot carry scope matches only when none was requested.
@@ -356,6 +304,26 @@ fn value<'a>(
 
 fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
     match test {
+        Test::EqualsAttribute(other) => {
+            value(other, context, None).is_some_and(|other| left == other)
+        }
+        Test::InAttribute(set) => set.get(context).is_some_and(|set| has(set, left)),
+        Test::HasAttribute(other) => {
+            value(other, context, None).is_some_and(|other| has(left, other))
+        }
+        Test::AnyHop(condition) => hops(left)
+            .iter()
+            .any(|hop| holds_of(condition, context, Some(hop))),
+        Test::EveryHop(condition) => every(hops(left).iter(), |hop| {
+            holds_of(condition, context, Some(hop))
+        }),
+        other => plain_test(other, left),
+    }
+}
+
+/// Whether a value passes a test that compares with constants; one that looks at a context does not hold.
+pub(in crate::policy) fn plain_test(test: &Test, left: Value<'_>) -> bool {
+    match test {
         Test::Present => true,
         Test::Equals(wanted) => left == wanted.value(),
         Test::In(wanted) => wanted.contains(left),
@@ -366,19 +334,12 @@ fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
             matches!(left, Value::Ip(ip) if prefixes.contain(ip))
         }
         Test::Hours(hours) => matches!(left, Value::Int(instant) if hours.contains(instant)),
-        Test::EqualsAttribute(other) => {
-            value(other, context, None).is_some_and(|other| left == other)
-        }
-        Test::InAttribute(set) => set.get(context).is_some_and(|set| has(set, left)),
         Test::Like(glob) => matches!(left, Value::Text(text) if glob.matches(text)),
         Test::LikeUri(pattern) => matches!(left, Value::Uri(uri) if pattern.matches(uri)),
         Test::Under(patterns) => {
             matches!(left, Value::Uri(uri) if patterns.iter().any(|p| p.matches(uri)))
         }
         Test::Has(wanted) => has(left, wanted.value()),
-        Test::HasAttribute(other) => {
-            value(other, context, None).is_some_and(|other| has(left, other))
-        }
         Test::HasAny(wanted) => members(left).any(|member| wanted.contains(member)),
         Test::HasAll(wanted) => wanted.iter().all(|wanted| has(left, wanted.value())),
         Test::Only(allowed) => every(members(left), |member| allowed.contains(member)),
@@ -389,19 +350,19 @@ fn test_holds(test: &Test, left: Value<'_>, context: &ExchangeContext) -> bool {
         Test::Count(comparison, limit) => {
             i64::try_from(members(left).count()).is_ok_and(|count| comparison.holds(count, *limit))
         }
-        Test::AnyMember(inner) => {
-            members(left).any(|member| test_holds(&inner.test, member, context) != inner.negated)
-        }
-        Test::EveryMember(inner) => every(members(left), |member| {
-            test_holds(&inner.test, member, context) != inner.negated
-        }),
-        Test::AnyHop(condition) => hops(left)
-            .iter()
-            .any(|hop| holds_of(condition, context, Some(hop))),
-        Test::EveryHop(condition) => every(hops(left).iter(), |hop| {
-            holds_of(condition, context, Some(hop))
-        }),
+        Test::AnyMember(inner) => members(left).any(|member| member_passes(inner, member)),
+        Test::EveryMember(inner) => every(members(left), |member| member_passes(inner, member)),
+        Test::EqualsAttribute(_)
+        | Test::InAttribute(_)
+        | Test::HasAttribute(_)
+        | Test::AnyHop(_)
+        | Test::EveryHop(_) => false,
     }
+}
+
+/// Whether a member of a set passes. Its tests compare with constants only.
+pub(super) fn member_passes(inner: &MemberTest, member: Value<'_>) -> bool {
+    plain_test(&inner.test, member) != inner.negated
 }
 
 /// Whether there is one, and all pass: a quantifier is never vacuous.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::PolicySet;
 use super::evaluate::{
-    actor_matches, atom_holds, attributes, by_matches, deny_actor_matches, deny_matches,
-    deny_to_matches, first_failure, from_matches, holds, issue_matches, scope_is_carried,
-    targets_match, via_matches,
+    actor_matches, atom_holds, attributes, by_matches, deny_actor_matches, deny_to_matches,
+    first_failure, from_matches, holds, issue_matches, scope_is_carried, targets_match,
+    via_matches,
 };
 use crate::context::ExchangeContext;
 use crate::diagnostic::Span;
@@ -78,7 +78,8 @@ impl<P> PolicySet<P> {
     /// Holds every rule against a context, for `explain`. Never computed for a client.
     #[must_use]
     pub fn trace(&self, context: &ExchangeContext) -> Trace {
-        let denies = self.denies.iter().map(|deny| {
+        let denying = self.denying(context);
+        let denies = self.denies.iter().enumerate().map(|(index, deny)| {
             let mut lines = header_lines(&deny.headers, &deny.span, true, context);
             condition_lines(&deny.when, 0, context, &mut lines);
             RuleTrace {
@@ -86,23 +87,17 @@ impl<P> PolicySet<P> {
                 span: deny.span.clone(),
                 deny: true,
                 doc: deny.doc.clone(),
-                matched: deny_matches(deny, context),
+                matched: denying.binary_search(&index).is_ok(),
                 overridden: false,
                 misses: misses(&lines),
                 lines,
                 progress: 0,
             }
         });
-        let failures: Vec<_> = self
-            .rules
-            .iter()
-            .map(|rule| first_failure(rule, context))
-            .collect();
-        let matching = failures.iter().enumerate();
-        let matching = matching.filter(|(_, failure)| failure.is_none());
-        let left = self.not_overridden(matching.map(|(index, _)| index).collect());
-        let rules = self.rules.iter().zip(failures).enumerate();
-        let rules = rules.map(|(index, (rule, failure))| {
+        let matching = self.matching(context);
+        let left = self.not_overridden(matching.clone());
+        let rules = self.rules.iter().enumerate().map(|(index, rule)| {
+            let matched = matching.binary_search(&index).is_ok();
             let mut lines = header_lines(&rule.headers, &rule.span, false, context);
             if !rule.outcome.carries_scope {
                 let holds = scope_is_carried(rule, context);
@@ -115,11 +110,11 @@ impl<P> PolicySet<P> {
                 span: rule.span.clone(),
                 deny: false,
                 doc: rule.doc.clone(),
-                matched: failure.is_none(),
-                overridden: failure.is_none() && !left.contains(&index),
+                matched,
+                overridden: matched && left.binary_search(&index).is_err(),
                 misses: misses(&lines),
                 lines,
-                progress: failure.map_or(usize::MAX, |stage| stage as usize),
+                progress: first_failure(rule, context).map_or(usize::MAX, |stage| stage as usize),
             }
         });
         Trace {

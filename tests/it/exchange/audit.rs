@@ -345,15 +345,25 @@ async fn t2_one_line_for_one_record_whatever_is_in_it() {
 /// What two rules decide differently is refused, and is our fault, not the client's.
 #[tokio::test]
 async fn two_rules_in_conflict_are_a_server_error() {
-    let conflict = r#"
-rule also {
+    // A load proves that no request selects two outcomes. What it cannot prove, and somebody accepted, is
+    // refused where it happens.
+    let hostile: Vec<String> = (0..16)
+        .map(|n| format!("subject.sub not like \"**{n:x}q{n:x}**\""))
+        .collect();
+    let conflict = format!(
+        r#"
+rule also {{
   from idp
   by   client "rs08"
   to   resource under "https://backend.example.com/api"
-  use  mint { scope: requested & subject.scope, lifetime: at_most 5s }
-}
-"#;
-    let world = World::with(|yaml| yaml, &format!("{RULES}{conflict}")).await;
+  when {}
+  use  mint {{ scope: requested & subject.scope, lifetime: at_most 5s }}
+}}
+"#,
+        hostile.join(" and ")
+    );
+    let accepted = |yaml| format!("{yaml}accept_unknown: [\"main.also and main.local\"]\n");
+    let world = World::with(accepted, &format!("{RULES}{conflict}")).await;
     let token = world.idp.token(&claims(json!({})));
     let answer = world.gateway.trade(&token).await;
     world.refused("conflict", &answer, "server_error", "ambiguous");

@@ -1,5 +1,5 @@
-//! The golden files of `tests/data/policy`: `parse` (text → tree), `check` (text → rules), `decide`
-//! (rules and requests → decisions) and `test` (the tests that stand in policies).
+//! The golden files of `tests/data/policy`: `parse` (text → tree), `check` (text → rules), `prove`
+//! (rules → what holds of every request), `decide` (rules and requests → decisions) and `test` (the tests that stand in policies).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +11,7 @@ use cambist::diagnostic::{Diagnostics, SourceText, Style};
 use cambist::oauth::NumericDate;
 use cambist::oauth::id::{ProcessorId, RuleId};
 use cambist::policy::decide::Reason;
+use cambist::policy::prove::prove;
 use cambist::policy::{Decision, PolicySet, check, facts, parse, trial};
 use serde_json::{Map, Value};
 
@@ -34,6 +35,34 @@ fn policies_are_checked() {
         let (result, sources) = load(&files(input));
         match result {
             Ok((_, warnings)) => format!("ok\n{}", warnings.render(&sources, Style::Plain)),
+            Err(problems) => problems.render(&sources, Style::Plain),
+        }
+    });
+}
+
+#[test]
+fn policies_are_proved() {
+    golden("prove", |input| {
+        let (result, sources) = load(&files(input));
+        match result {
+            Ok((set, _)) => {
+                let name = |id: &ProcessorId| id.to_string();
+                let accepted = [String::from("main.hostile-one and main.hostile-two")].into();
+                let accepted = match input.contains("# accepted") {
+                    true => accepted,
+                    false => BTreeSet::new(),
+                };
+                let proved = prove(&set, &realm::schema(), &name, &accepted, None);
+                format!(
+                    "{}\n{}",
+                    if proved.findings.has_errors() {
+                        "refused"
+                    } else {
+                        "ok"
+                    },
+                    proved.findings.render(&sources, Style::Plain)
+                )
+            }
             Err(problems) => problems.render(&sources, Style::Plain),
         }
     });
@@ -116,7 +145,7 @@ fn tests_are_run() {
 #[test]
 fn every_diagnostic_has_a_golden() {
     let mut expected = String::new();
-    for dir in ["parse", "check", "decide", "test"] {
+    for dir in ["parse", "check", "prove", "decide", "test"] {
         all(dir)
             .iter()
             .for_each(|file| expected.push_str(&file.expected));

@@ -126,8 +126,8 @@ fn holding(atom: &Atom, path: &str, facts: &Facts, wanted: bool) -> Option<Json>
             (value >= 0).then(|| value.into())
         }
         Test::Prefixes(prefixes) if wanted => {
-            let first = prefixes.first()?;
-            Some(first.to_string().into())
+            let first = prefixes.iter().next()?;
+            Some(first.network().to_string().into())
         }
         Test::Hours(hours) => {
             let later = (0..HOURS).map(|hour| NOW.0 + hour * 3600);

@@ -1,0 +1,238 @@
+//! What is said of an answer: the finding, with the request that shows it.
+
+use super::solve::Why;
+use super::witness::Witness;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::oauth::id::RuleId;
+use crate::policy::rule::{Claim, Proof};
+
+/// A finding, and the name of the question where it has no answer: by that name a configuration accepts it.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) diagnostic: Diagnostic,
+    pub(super) unknown: Option<String>,
+}
+
+impl From<Diagnostic> for Finding {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self {
+            diagnostic,
+            unknown: None,
+        }
+    }
+}
+
+/// A request under a heading, as lines of a note.
+fn shown(heading: &str, witness: &Witness) -> String {
+    let mut note = heading.to_owned();
+    for line in witness.lines() {
+        note.push_str("\n  ");
+        note.push_str(&line);
+    }
+    note
+}
+
+/// How it is known that a request shows what it is said to show.
+const CONFIRMED: &str = "confirmed by the evaluator that decides";
+
+impl Finding {
+    /// Two rules match the same request and select differently.
+    pub(super) fn overlap(
+        rules: [(&RuleId, &Span, String); 2],
+        witness: &Witness,
+        narrower: Option<(&RuleId, &RuleId)>,
+        apart: Option<(RuleId, String)>,
+    ) -> Self {
+        let [(one, at, first), (other, there, second)] = rules;
+        let message = format!(
+            "rules `{one}` and `{other}` can select different outcomes for the same request"
+        );
+        let mut problem = Diagnostic::error("E0501", message)
+            .at(at)
+            .label(first)
+            .related(there, second)
+            .note(shown(
+                &format!("this request matches both ({CONFIRMED}):"),
+                witness,
+            ));
+        problem = match narrower {
+            Some((narrow, wide)) => problem
+                .note(format!(
+                    "`{narrow}` matches nothing that `{wide}` does not (proved)"
+                ))
+                .help(format!(
+                    "if the narrower rule should win, add to `{narrow}`: overrides {}",
+                    within(wide, narrow)
+                )),
+            None => problem.help(format!(
+                "if one of them should win, say so in it: `overrides {}` in `{one}`, or `overrides {}` in `{other}`",
+                within(other, one),
+                within(one, other)
+            )),
+        };
+        if let Some((rule, condition)) = apart {
+            problem = problem.help(format!("or keep them apart, in `{rule}`: when {condition}"));
+        }
+        problem.into()
+    }
+
+    /// No request is decided by a rule.
+    pub(super) fn unreachable(rule: &RuleId, at: &Span, reasons: &[String]) -> Self {
+        let problem = match reasons {
+            [] => Diagnostic::warning("E0502", format!("no request matches rule `{rule}`")).note(
+                "its headers and conditions contradict each other, or what a request can be (proved)",
+            ),
+            reasons => Diagnostic::warning("E0503", format!("rule `{rule}` is never selected"))
+                .note(format!(
+                    "every request that it matches is {} (proved; nothing less is enough)",
+                    reasons.join(", or ")
+                )),
+        };
+        problem.at(at).help("correct it, or delete it").into()
+    }
+
+    /// No request is refused by a deny.
+    pub(super) fn vacuous_deny(deny: &RuleId, at: &Span) -> Self {
+        let message = format!("no request matches deny `{deny}`: it protects nothing");
+        Diagnostic::error("E0502", message)
+            .at(at)
+            .note("its headers and conditions contradict each other, or what a request can be (proved)")
+            .help("correct it, or delete it")
+            .into()
+    }
+
+    /// A condition holds of everything that the headers let pass.
+    pub(super) fn always_true(rule: &RuleId, at: &Span, condition: &str) -> Self {
+        let message = format!("this condition of `{rule}` always holds");
+        Diagnostic::warning("E0506", message)
+            .at(at)
+            .note(format!(
+                "no request that the headers let pass fails `{condition}` (proved)"
+            ))
+            .help("delete it, or correct what it was meant to say")
+            .into()
+    }
+
+    /// Two rules, of which one overrides the other, never match the same request.
+    pub(super) fn useless_override(rule: &RuleId, at: &Span, other: &RuleId) -> Self {
+        let message = format!(
+            "`overrides {}` in `{rule}` has no effect",
+            within(other, rule)
+        );
+        Diagnostic::warning("E0507", message)
+            .at(at)
+            .note("no request matches both rules (proved)")
+            .help("delete it")
+            .into()
+    }
+
+    /// A claim does not hold.
+    pub(super) fn counterexample(
+        proof: &Proof,
+        claim: &Claim,
+        by: Option<(&RuleId, &Span, String)>,
+        decided: &str,
+        witness: &Witness,
+    ) -> Self {
+        let message = format!("proof `{}` fails", proof.name);
+        let problem = Diagnostic::error("E0705", message).at(&claim.span);
+        let problem = match by {
+            Some((rule, at, outcome)) => problem
+                .related(at, format!("`{rule}` permits it: {outcome}"))
+                .note(shown(&format!("for this request ({CONFIRMED}):"), witness)),
+            None => problem
+                .note(shown(
+                    &format!("this request is decided otherwise ({CONFIRMED}):"),
+                    witness,
+                ))
+                .note(format!("it is {decided}")),
+        };
+        problem
+            .help("correct the rules; or the proof, if this is meant")
+            .into()
+    }
+
+    /// A rule that should be is never selected.
+    pub(super) fn not_reachable(
+        proof: &Proof,
+        claim: &Claim,
+        rule: &RuleId,
+        at: &Span,
+        reasons: &[String],
+    ) -> Self {
+        let message = format!("proof `{}` fails: `{rule}` is never selected", proof.name);
+        let reason = match reasons {
+            [] => "no request matches it".to_owned(),
+            reasons => format!("every request that it matches is {}", reasons.join(", or ")),
+        };
+        Diagnostic::error("E0705", message)
+            .at(&claim.span)
+            .related(at, reason)
+            .help("correct the rule, or what stands in its way")
+            .into()
+    }
+
+    /// Two rules that should be disjoint match the same request.
+    pub(super) fn not_disjoint(
+        proof: &Proof,
+        claim: &Claim,
+        rules: [(&RuleId, &Span); 2],
+        witness: &Witness,
+    ) -> Self {
+        let [(one, at), (other, there)] = rules;
+        let message = format!(
+            "proof `{}` fails: `{one}` and `{other}` are not disjoint",
+            proof.name
+        );
+        Diagnostic::error("E0705", message)
+            .at(&claim.span)
+            .related(at, "matches it")
+            .related(there, "matches it too")
+            .note(shown(
+                &format!("this request matches both ({CONFIRMED}):"),
+                witness,
+            ))
+            .help("correct the rules; or the proof, if this is meant")
+            .into()
+    }
+
+    /// What must be known for the load is not.
+    pub(super) fn unknown(name: &str, about: &str, at: Option<&Span>, why: &Why) -> Self {
+        let message = format!("it cannot be proved {about}");
+        let problem = Diagnostic::error("E0902", message)
+            .note(why.to_string())
+            .help(format!(
+                "simplify what it rests on; or accept it by name in the configuration: `accept_unknown: [\"{name}\"]`"
+            ));
+        Self {
+            diagnostic: match at {
+                Some(span) => problem.at(span),
+                None => problem,
+            },
+            unknown: Some(name.to_owned()),
+        }
+    }
+
+    /// A claim that is neither shown nor refuted.
+    pub(super) fn unproved(proof: &Proof, number: usize, claim: &Claim, why: &Why) -> Self {
+        let name = format!("proof {} {} #{}", proof.module, proof.name, number + 1);
+        let about = format!("what `{}` claims here", proof.name);
+        Self::unknown(&name, &about, Some(&claim.span), why)
+    }
+
+    /// What would only be advice is not known.
+    pub(super) fn unsure(about: &str, at: &Span, why: &Why) -> Self {
+        Diagnostic::warning("E0902", format!("it cannot be said {about}"))
+            .at(at)
+            .note(why.to_string())
+            .into()
+    }
+}
+
+/// A rule's name as it is written in the file of another.
+fn within(rule: &RuleId, other: &RuleId) -> String {
+    match rule.module == other.module {
+        true => rule.name.to_string(),
+        false => rule.to_string(),
+    }
+}

@@ -1,0 +1,904 @@
+//! What every load asks: does some request select two outcomes, can every rule be selected, does every
+//! condition and every `overrides` matter; and what the policies' own proofs claim.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::ask::{Answer, Ground, ask};
+use super::formula::Formula;
+use super::pairs::{Keys, Names, candidates, targets_apart};
+use super::solve::Why;
+use super::verdicts::{Hash, Verdicts, hash};
+use super::witness::Witness;
+use super::{Finding, Name, spell};
+use crate::context::ExchangeContext;
+use crate::oauth::id::RuleId;
+use crate::policy::PolicySet;
+use crate::policy::compare::side;
+use crate::policy::decide::{Decision, Reason};
+use crate::policy::rule::{
+    Atom, Claim, ClaimKind, Clients, Condition, Constant, DenyRule, IssuedTest, Proof, Test,
+    UseRule,
+};
+use crate::policy::schema::{AttributeRef, Schema};
+
+/// As many rules may be added to one question, one after the other.
+const MAX_ROUNDS: usize = 512;
+
+/// Everything at hand while questions are asked.
+pub(super) struct Questions<'a, P> {
+    pub(super) ground: Ground<'a, P>,
+    name: Name<'a, P>,
+    /// By place in the set.
+    rules: Vec<Known>,
+    denies: Vec<Hash>,
+    /// By place: the rules that override it, at once or by way of others.
+    above: HashMap<usize, BTreeSet<usize>>,
+    /// The denies that are there now, and which rule overrides which.
+    there: HashSet<Hash>,
+    names: Names,
+    before: Option<&'a Verdicts>,
+    pub(super) verdicts: Verdicts,
+}
+
+struct Known {
+    hash: Hash,
+    keys: Keys,
+}
+
+/// How a question about what is selected ended.
+pub(super) enum Selected {
+    /// By this request.
+    By(Box<Witness>),
+    /// By none, because of these.
+    Never(Vec<Because>),
+    /// It cannot be said.
+    Unknown(Why),
+}
+
+/// What keeps a request from being selected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Because {
+    /// A deny, by place.
+    Denied(usize),
+    /// A rule that overrides, by place.
+    Overridden(usize),
+}
+
+impl<'a, P> Questions<'a, P> {
+    pub(super) fn new(
+        set: &'a PolicySet<P>,
+        schema: &'a Schema,
+        name: Name<'a, P>,
+        before: Option<&'a Verdicts>,
+    ) -> Self {
+        let ground = Ground::new(set, schema);
+        let mut names = Names::default();
+        let mut globs: HashMap<String, Vec<String>> = HashMap::new();
+        let mut like = |clients: &Clients| {
+            let Clients::Like(list) = clients else {
+                return Vec::new();
+            };
+            let key: Vec<&str> = list.iter().map(|glob| glob.source()).collect();
+            let ids = globs.entry(key.join("\n")).or_insert_with(|| {
+                let places = ground.named(clients).into_iter();
+                let clients = places.filter_map(|place| schema.clients.get(place));
+                clients.map(|client| client.id.to_string()).collect()
+            });
+            ids.clone()
+        };
+        let rules = set.rules().iter().map(|rule| Known {
+            hash: hash([spell::rule(rule, &name(&rule.outcome.processor)).as_bytes()]),
+            keys: names.of_rule(rule, &mut like),
+        });
+        let rules: Vec<Known> = rules.collect();
+        let denies = set
+            .denies()
+            .iter()
+            .map(|deny| hash([spell::deny(deny).as_bytes()]));
+        let denies: Vec<Hash> = denies.collect();
+        let above = above(set);
+        let hash_of = |place: &usize| rules.get(*place).map_or([0; 32], |rule| rule.hash);
+        let over = above.iter().flat_map(|(below, above)| {
+            above
+                .iter()
+                .map(|above| over(&hash_of(above), &hash_of(below)))
+        });
+        let there = denies.iter().copied().chain(over);
+        Self {
+            there: there.collect(),
+            above,
+            rules,
+            denies,
+            names,
+            name,
+            before,
+            verdicts: Verdicts::new(schema),
+            ground,
+        }
+    }
+
+    pub(super) fn set(&self) -> &'a PolicySet<P> {
+        self.ground.set
+    }
+
+    fn rule(&self, place: usize) -> Option<&'a UseRule<P>> {
+        self.set().rules().get(place)
+    }
+
+    fn hash_of(&self, place: usize) -> Hash {
+        self.rules.get(place).map_or([0; 32], |rule| rule.hash)
+    }
+
+    fn ask(&mut self, formula: &Formula<'_, P>) -> Answer {
+        self.verdicts.asked += 1;
+        ask(&self.ground, formula)
+    }
+
+    /// The rules that override one, at once or by way of others.
+    fn overriders(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
+        self.above.get(&place).into_iter().flatten().copied()
+    }
+
+    fn outcome(&self, rule: &UseRule<P>) -> String {
+        spell::outcome(&rule.outcome, &(self.name)(&rule.outcome.processor))
+    }
+
+    /// Whether some request of which `base` holds is decided by rules in these places: no deny matches, and
+    /// none of them is overridden. What bars it is added only where it does. `question` names it from one load
+    /// to the next.
+    pub(super) fn selected(
+        &mut self,
+        base: &Formula<'a, P>,
+        places: &[usize],
+        question: Hash,
+    ) -> Selected {
+        if self.never_before(&question) {
+            return Selected::Never(Vec::new());
+        }
+        let mut because: Vec<Because> = Vec::new();
+        for _ in 0..MAX_ROUNDS {
+            let formula = self.without(base, &because);
+            let witness = match self.ask(&formula) {
+                Answer::Unknown(why) => return Selected::Unknown(why),
+                Answer::Never => {
+                    let because = self.fewest(base, because);
+                    let rests_on = because.iter().map(|reason| match reason {
+                        Because::Denied(place) => {
+                            self.denies.get(*place).copied().unwrap_or([0; 32])
+                        }
+                        // Not on the rule alone, but on what it overrides.
+                        Because::Overridden(place) => {
+                            let mut below = places.iter().filter(|below| {
+                                let above = self.above.get(below);
+                                above.is_some_and(|above| above.contains(place))
+                            });
+                            let below = below.next().copied().unwrap_or(*place);
+                            over(&self.hash_of(*place), &self.hash_of(below))
+                        }
+                    });
+                    let rests_on = rests_on.collect();
+                    self.verdicts.is_never(question, rests_on);
+                    return Selected::Never(because);
+                }
+                Answer::Of(witness) => witness,
+            };
+            let bars = self.bars(&witness.context, places);
+            if bars.is_empty() {
+                return Selected::By(witness);
+            }
+            because.extend(bars);
+        }
+        Selected::Unknown(Why::Steps)
+    }
+
+    fn never_before(&mut self, question: &Hash) -> bool {
+        let there = &self.there;
+        self.verdicts
+            .never(self.before, question, |rule| there.contains(rule))
+    }
+
+    /// What keeps rules in these places from deciding a request.
+    fn bars(&self, context: &ExchangeContext, places: &[usize]) -> Vec<Because> {
+        let denies = self.set().denies().iter().enumerate();
+        let denied = denies.filter(|(_, deny)| deny.matches(context));
+        if let Some((place, _)) = denied.into_iter().next() {
+            return vec![Because::Denied(place)];
+        }
+        let above = places.iter().flat_map(|place| self.overriders(*place));
+        let mut matching = above.filter(|place| {
+            let rule = self.set().rules().get(*place);
+            rule.is_some_and(|rule| rule.matches(context))
+        });
+        matching
+            .next()
+            .map(Because::Overridden)
+            .into_iter()
+            .collect()
+    }
+
+    fn without(&self, base: &Formula<'a, P>, because: &[Because]) -> Formula<'a, P> {
+        let mut parts = vec![base.clone()];
+        for reason in because {
+            let barred = match reason {
+                Because::Denied(place) => self.set().denies().get(*place).map(Formula::Deny),
+                Because::Overridden(place) => self.rule(*place).map(Formula::Rule),
+            };
+            parts.extend(barred.map(Formula::not));
+        }
+        Formula::All(parts)
+    }
+
+    /// The same without the reasons that nothing rests on.
+    fn fewest(&mut self, base: &Formula<'a, P>, mut because: Vec<Because>) -> Vec<Because> {
+        let mut place = 0;
+        while place < because.len() {
+            let mut fewer = because.clone();
+            fewer.remove(place);
+            let formula = self.without(base, &fewer);
+            match self.ask(&formula) {
+                Answer::Never => because = fewer,
+                Answer::Of(_) | Answer::Unknown(_) => place += 1,
+            }
+        }
+        because
+    }
+}
+
+/// That a rule overrides another.
+fn over(above: &Hash, below: &Hash) -> Hash {
+    hash([&b"over"[..], above, below])
+}
+
+/// By place, the rules that override it, at once or by way of others.
+fn above<P>(set: &PolicySet<P>) -> HashMap<usize, BTreeSet<usize>> {
+    let mut above: HashMap<usize, BTreeSet<usize>> = HashMap::new();
+    for (from, _) in set.overrides() {
+        let mut open = vec![from];
+        let mut seen = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            for below in set.overridden_by(next) {
+                if seen.insert(*below) {
+                    above.entry(*below).or_default().insert(from);
+                    open.push(*below);
+                }
+            }
+        }
+    }
+    above
+}
+
+impl<'a, P> Questions<'a, P> {
+    /// Two rules of different outcomes, of which none overrides the other, that match the same request.
+    pub(super) fn overlaps(&mut self, found: &mut Vec<Finding>) {
+        let set = self.set();
+        let rules = set.rules();
+        let keys: Vec<Keys> = self.rules.iter().map(|rule| rule.keys.clone()).collect();
+        let ordered = |a: usize, b: usize| {
+            let above = |below: usize, over: usize| {
+                self.above
+                    .get(&below)
+                    .is_some_and(|above| above.contains(&over))
+            };
+            above(a, b) || above(b, a)
+        };
+        let pairs = candidates(&keys, |a, b| match (rules.get(a), rules.get(b)) {
+            (Some(one), Some(other)) => {
+                one.outcome_number != other.outcome_number && !ordered(a, b)
+            }
+            _ => false,
+        });
+        let Some(pairs) = pairs else {
+            let all = "the rules of this realm";
+            found.push(Finding::unknown("all rules", all, None, &Why::Pairs));
+            return;
+        };
+        for (a, b) in pairs {
+            let (Some(one), Some(other)) = (self.rule(a), self.rule(b)) else {
+                continue;
+            };
+            if targets_apart(one, other) {
+                continue;
+            }
+            let (first, second) = (self.hash_of(a), self.hash_of(b));
+            let question = hash([&b"overlap"[..], &first, &second]);
+            let base = Formula::All(vec![Formula::Rule(one), Formula::Rule(other)]);
+            match self.selected(&base, &[a, b], question) {
+                Selected::Never(_) => {}
+                Selected::Unknown(why) => {
+                    let name = format!("{} and {}", one.id, other.id);
+                    let about = format!("that `{}` and `{}` are disjoint", one.id, other.id);
+                    found.push(Finding::unknown(&name, &about, Some(&one.span), &why));
+                }
+                Selected::By(witness) => {
+                    let finding = self.overlap(one, other, *witness);
+                    found.push(finding);
+                }
+            }
+        }
+    }
+
+    fn overlap(&mut self, one: &'a UseRule<P>, other: &'a UseRule<P>, witness: Witness) -> Finding {
+        // INVARIANT: what decides for real refuses it, and says why.
+        let decision = self.set().decide(&witness.context);
+        let ambiguous = matches!(
+            &decision,
+            Decision::Deny(denial) if matches!(&denial.reason, Reason::Ambiguous(_))
+        );
+        if !ambiguous {
+            let name = format!("{} and {}", one.id, other.id);
+            let about = format!("that `{}` and `{}` are disjoint", one.id, other.id);
+            let why = Why::Disagreement(vec!["the decision".to_owned()]);
+            return Finding::unknown(&name, &about, Some(&one.span), &why);
+        }
+        let implies = |questions: &mut Self, a: &'a UseRule<P>, b: &'a UseRule<P>| {
+            let narrower = Formula::All(vec![Formula::Rule(a), Formula::Rule(b).not()]);
+            matches!(questions.ask(&narrower), Answer::Never)
+        };
+        let order = match (implies(self, one, other), implies(self, other, one)) {
+            (true, false) => Some((one, other)),
+            (false, true) => Some((other, one)),
+            _ => None,
+        };
+        let (narrow, wide) = order.unwrap_or((one, other));
+        let apart = self.what_separates(narrow, wide);
+        Finding::overlap(
+            [one, other].map(|rule| (&rule.id, &rule.span, self.outcome(rule))),
+            &witness,
+            order.map(|(narrow, wide)| (&narrow.id, &wide.id)),
+            apart.map(|(rule, condition)| (rule.id.clone(), condition)),
+        )
+    }
+
+    /// A condition of one rule whose contrary, added to the other, would keep them apart.
+    fn what_separates(
+        &mut self,
+        narrow: &'a UseRule<P>,
+        wide: &'a UseRule<P>,
+    ) -> Option<(&'a UseRule<P>, String)> {
+        for (from, to) in [(narrow, wide), (wide, narrow)] {
+            for part in parts(from) {
+                // One that the other rule leaves open, so that it matches something still.
+                let rest = Formula::All(vec![Formula::Rule(to), Formula::Condition(part).not()]);
+                if matches!(self.ask(&rest), Answer::Of(_)) {
+                    return Some((to, self.contrary(part)));
+                }
+            }
+        }
+        None
+    }
+
+    /// The contrary of a condition, as a rule may say it: what may be absent is said to be.
+    fn contrary(&self, condition: &Condition) -> String {
+        let mut may_lack = BTreeSet::new();
+        condition.atoms(&mut |atom| {
+            if self.may_lack(&atom.left.attribute)
+                && atom.left.default.is_none()
+                && !atom.negated
+                && !matches!(atom.test, Test::Present)
+            {
+                may_lack.insert(atom.left.attribute.path());
+            }
+        });
+        let text = match condition {
+            Condition::Atom(atom) => {
+                let contrary = Atom {
+                    negated: !atom.negated,
+                    ..atom.clone()
+                };
+                spell::condition(&Condition::Atom(contrary))
+            }
+            several => format!("not ({})", spell::condition(several)),
+        };
+        let absent: Vec<String> = may_lack
+            .iter()
+            .map(|path| format!("absent {path}"))
+            .collect();
+        match absent.is_empty() {
+            true => text,
+            false => format!("({} or {text})", absent.join(" or ")),
+        }
+    }
+
+    fn may_lack(&self, attribute: &AttributeRef) -> bool {
+        match attribute {
+            AttributeRef::Fixed(fixed) => fixed.optional,
+            AttributeRef::ClientAttribute(_) | AttributeRef::ActorClaim(_) => true,
+            AttributeRef::Field(field) => field.optional,
+            AttributeRef::Claim(name) => self
+                .ground
+                .schema
+                .issuers
+                .iter()
+                .any(|issuer| issuer.claims.get(name).is_none_or(|claim| claim.optional)),
+        }
+    }
+
+    /// Rules that no request selects, and rules and denies that no request matches.
+    pub(super) fn unreachable(&mut self, found: &mut Vec<Finding>) {
+        let set = self.set();
+        for (place, rule) in set.rules().iter().enumerate() {
+            match self.reach(place) {
+                Selected::By(_) => {}
+                Selected::Unknown(why) => {
+                    let about = format!("whether `{}` can be selected", rule.id);
+                    found.push(Finding::unsure(&about, &rule.span, &why));
+                }
+                Selected::Never(because) => {
+                    let reasons: Vec<String> =
+                        because.iter().map(|reason| self.reason(*reason)).collect();
+                    found.push(Finding::unreachable(&rule.id, &rule.span, &reasons));
+                }
+            }
+        }
+        for (place, deny) in set.denies().iter().enumerate() {
+            let said = self.denies.get(place).copied().unwrap_or([0; 32]);
+            let question = hash([&b"reach"[..], &said]);
+            if self.reached_before(&said, |context| deny.matches(context)) {
+                continue;
+            }
+            match self.ask(&Formula::Deny(deny)) {
+                Answer::Of(witness) => self.verdicts.is_reached(said, witness.facts),
+                Answer::Never => {
+                    self.verdicts.is_never(question, Vec::new());
+                    found.push(Finding::vacuous_deny(&deny.id, &deny.span));
+                }
+                Answer::Unknown(why) => {
+                    let about = format!("whether `{}` refuses anything", deny.id);
+                    found.push(Finding::unsure(&about, &deny.span, &why));
+                }
+            }
+        }
+    }
+
+    /// By which request a rule is selected.
+    pub(super) fn reach(&mut self, place: usize) -> Selected {
+        let Some(rule) = self.rule(place) else {
+            return Selected::Never(Vec::new());
+        };
+        let said = self.hash_of(place);
+        let selected = |context: &ExchangeContext| {
+            rule.matches(context) && self.bars(context, &[place]).is_empty()
+        };
+        if let Some(witness) = self.still_reached(&said, selected) {
+            self.verdicts.kept += 1;
+            self.verdicts.is_reached(said, witness.facts.clone());
+            return Selected::By(Box::new(witness));
+        }
+        // One that is never reached is a finding, which must have its reasons each time.
+        let mut because: Vec<Because> = Vec::new();
+        let base = Formula::Rule(rule);
+        for _ in 0..MAX_ROUNDS {
+            let formula = self.without(&base, &because);
+            match self.ask(&formula) {
+                Answer::Unknown(why) => return Selected::Unknown(why),
+                Answer::Never => return Selected::Never(self.fewest(&base, because)),
+                Answer::Of(witness) => {
+                    let bars = self.bars(&witness.context, &[place]);
+                    if bars.is_empty() {
+                        self.verdicts.is_reached(said, witness.facts.clone());
+                        return Selected::By(witness);
+                    }
+                    because.extend(bars);
+                }
+            }
+        }
+        Selected::Unknown(Why::Steps)
+    }
+
+    fn still_reached(
+        &self,
+        said: &Hash,
+        selected: impl Fn(&ExchangeContext) -> bool,
+    ) -> Option<Witness> {
+        let facts = self.verdicts.reached(self.before, said)?;
+        let witness = Witness::of(facts.clone(), self.ground.schema)?;
+        selected(&witness.context).then_some(witness)
+    }
+
+    fn reached_before(&mut self, said: &Hash, selected: impl Fn(&ExchangeContext) -> bool) -> bool {
+        match self.still_reached(said, selected) {
+            Some(witness) => {
+                self.verdicts.kept += 1;
+                self.verdicts.is_reached(*said, witness.facts);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn reason(&self, reason: Because) -> String {
+        match reason {
+            Because::Denied(place) => match self.set().denies().get(place) {
+                Some(deny) => format!("refused by `{}`", deny.id),
+                None => String::new(),
+            },
+            Because::Overridden(place) => match self.rule(place) {
+                Some(rule) => format!("taken by `{}`, which overrides it", rule.id),
+                None => String::new(),
+            },
+        }
+    }
+
+    /// Conditions that hold of every request that the headers let pass.
+    pub(super) fn always_true(&mut self, found: &mut Vec<Finding>) {
+        let set = self.set();
+        for (place, rule) in set.rules().iter().enumerate() {
+            let said = self.hash_of(place);
+            for (number, part) in parts(rule).enumerate() {
+                if self.plainly_open(part) {
+                    continue;
+                }
+                let base = [Formula::Headers(rule), Formula::Condition(part).not()];
+                self.always(&said, number, base, part, &rule.id, found);
+            }
+        }
+        for (place, deny) in set.denies().iter().enumerate() {
+            let said = self.denies.get(place).copied().unwrap_or([0; 32]);
+            for (number, part) in conjuncts(&deny.when).enumerate() {
+                if self.plainly_open(part) {
+                    continue;
+                }
+                let base = [Formula::DenyHeaders(deny), Formula::Condition(part).not()];
+                self.always(&said, number, base, part, &deny.id, found);
+            }
+        }
+    }
+
+    fn always(
+        &mut self,
+        said: &Hash,
+        number: usize,
+        base: [Formula<'a, P>; 2],
+        part: &Condition,
+        rule: &RuleId,
+        found: &mut Vec<Finding>,
+    ) {
+        let question = hash([&b"always"[..], said, &number.to_be_bytes()]);
+        // Whose contrary has a request is remembered by that request.
+        let key = hash([&b"open"[..], &question]);
+        let [headers, contrary] = base;
+        let formula = Formula::All(vec![headers, contrary]);
+        let set = self.set();
+        if self.reached_before(&key, |context| formula.holds(set, context)) {
+            return;
+        }
+        match self.ask(&formula) {
+            Answer::Of(witness) => self.verdicts.is_reached(key, witness.facts),
+            Answer::Never => {
+                let mut span = None;
+                part.atoms(&mut |atom| {
+                    span.get_or_insert_with(|| atom.span.clone());
+                });
+                if let Some(span) = span {
+                    found.push(Finding::always_true(rule, &span, &spell::condition(part)));
+                }
+            }
+            // It is said of the rule itself, if it matters.
+            Answer::Unknown(_) => {}
+        }
+    }
+
+    /// Whether a condition need not be asked about: a test of what no header speaks of, which some value
+    /// fails, or a guard against what the configuration may come to say of a client or a tenant.
+    fn plainly_open(&self, condition: &Condition) -> bool {
+        let mut guards = false;
+        condition.atoms(&mut |atom| {
+            guards |= match &atom.left.attribute {
+                AttributeRef::ClientAttribute(_) => true,
+                AttributeRef::Claim(name) | AttributeRef::ActorClaim(name) => {
+                    let mut issuers = self.ground.schema.issuers.iter();
+                    issuers.any(|issuer| issuer.tenants.contains_key(name))
+                }
+                AttributeRef::Fixed(_) | AttributeRef::Field(_) => false,
+            };
+        });
+        if guards {
+            return true;
+        }
+        let Condition::Atom(atom) = condition else {
+            return false;
+        };
+        let free = match &atom.left.attribute {
+            AttributeRef::Fixed(fixed) => matches!(
+                fixed.path,
+                "scope" | "subject.sub" | "subject.acr" | "subject.amr" | "subject.aud"
+            ),
+            AttributeRef::Claim(_) => true,
+            AttributeRef::ActorClaim(_)
+            | AttributeRef::ClientAttribute(_)
+            | AttributeRef::Field(_) => false,
+        };
+        let fails = matches!(
+            &atom.test,
+            Test::Equals(Constant::Text(_))
+                | Test::In(_)
+                | Test::Has(_)
+                | Test::HasAny(_)
+                | Test::HasAll(_)
+                | Test::Only(_)
+                | Test::SetEquals(_)
+        );
+        free && fails && atom.left.default.is_none() && !atom.negated
+    }
+
+    /// `overrides` between rules that never match the same request.
+    pub(super) fn useless_overrides(&mut self, found: &mut Vec<Finding>) {
+        let set = self.set();
+        let pairs: Vec<(usize, Vec<usize>)> = set
+            .overrides()
+            .map(|(from, below)| (from, below.to_vec()))
+            .collect();
+        for (from, below) in pairs {
+            for to in below {
+                let (Some(one), Some(other)) = (self.rule(from), self.rule(to)) else {
+                    continue;
+                };
+                let question = hash([&b"both"[..], &self.hash_of(from), &self.hash_of(to)]);
+                let both = Formula::All(vec![Formula::Rule(one), Formula::Rule(other)]);
+                let set = self.set();
+                if self.reached_before(&question, |context| both.holds(set, context)) {
+                    continue;
+                }
+                match self.ask(&both) {
+                    Answer::Of(witness) => self.verdicts.is_reached(question, witness.facts),
+                    Answer::Never => {
+                        found.push(Finding::useless_override(&one.id, &one.span, &other.id));
+                    }
+                    Answer::Unknown(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// The conditions of a rule that must all hold.
+fn parts<P>(rule: &UseRule<P>) -> impl Iterator<Item = &Condition> {
+    conjuncts(&rule.scope_when).chain(conjuncts(&rule.when))
+}
+
+fn conjuncts(condition: &Condition) -> impl Iterator<Item = &Condition> {
+    match condition {
+        Condition::All(parts) => parts.iter(),
+        other => std::slice::from_ref(other).iter(),
+    }
+}
+
+impl<'a, P> Questions<'a, P> {
+    /// What the policies' own proofs claim.
+    pub(super) fn proofs(&mut self, found: &mut Vec<Finding>) {
+        let set = self.set();
+        for proof in set.proofs() {
+            for (number, claim) in proof.claims.iter().enumerate() {
+                self.claim(proof, number, claim, found);
+            }
+        }
+    }
+
+    fn claim(
+        &mut self,
+        proof: &'a Proof,
+        number: usize,
+        claim: &'a Claim,
+        found: &mut Vec<Finding>,
+    ) {
+        let named = |name: &Option<std::sync::Arc<str>>, processor: &str| {
+            name.as_ref().is_none_or(|name| **name == *processor)
+        };
+        match &claim.kind {
+            ClaimKind::NeverUse { processor, when } => {
+                let of = |questions: &Self, rule: &UseRule<P>| {
+                    named(processor, &(questions.name)(&rule.outcome.processor))
+                };
+                let said = format!("never use {processor:?} when {}", spell::condition(when));
+                self.never(proof, claim, &said, when, None, of, found);
+            }
+            ClaimKind::NeverIssue { what, when } => {
+                let said = format!(
+                    "never issue {} when {}",
+                    spell::issued(what),
+                    spell::condition(when)
+                );
+                self.never(proof, claim, &said, when, Some(what), |_, _| true, found);
+            }
+            ClaimKind::AlwaysUse { processor, when } => {
+                self.always_use(proof, claim, processor.as_deref(), when, found);
+            }
+            ClaimKind::Disjoint(rules) => {
+                let places = self.places(rules);
+                for (at, one) in places.iter().enumerate() {
+                    for other in places.iter().skip(at + 1) {
+                        self.disjoint(proof, claim, *one, *other, found);
+                    }
+                }
+            }
+            ClaimKind::Reachable(rules) => {
+                let places = match rules {
+                    Some(rules) => self.places(rules),
+                    None => (0..self.set().rules().len()).collect(),
+                };
+                for place in places {
+                    let Some(rule) = self.rule(place) else {
+                        continue;
+                    };
+                    match self.reach(place) {
+                        Selected::By(_) => {}
+                        Selected::Unknown(why) => {
+                            found.push(Finding::unproved(proof, number, claim, &why));
+                        }
+                        Selected::Never(because) => {
+                            let reasons: Vec<String> =
+                                because.iter().map(|reason| self.reason(*reason)).collect();
+                            found.push(Finding::not_reachable(
+                                proof, claim, &rule.id, &rule.span, &reasons,
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn places(&self, rules: &[RuleId]) -> Vec<usize> {
+        let all = self.set().rules();
+        let place = |id: &RuleId| all.binary_search_by(|rule| rule.id.cmp(id)).ok();
+        rules.iter().filter_map(place).collect()
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one claim, each named"
+    )]
+    fn never(
+        &mut self,
+        proof: &'a Proof,
+        claim: &'a Claim,
+        said: &str,
+        when: &'a Condition,
+        issued: Option<&'a IssuedTest>,
+        concerns: impl Fn(&Self, &UseRule<P>) -> bool,
+        found: &mut Vec<Finding>,
+    ) {
+        let keys = self.names.of_condition(when);
+        let number = proof
+            .claims
+            .iter()
+            .position(|other| std::ptr::eq(other, claim));
+        let number = number.unwrap_or_default();
+        for place in 0..self.set().rules().len() {
+            let Some(rule) = self.rule(place) else {
+                continue;
+            };
+            let apart = self
+                .rules
+                .get(place)
+                .is_some_and(|known| !known.keys.meet(&keys));
+            if apart || !concerns(self, rule) {
+                continue;
+            }
+            let mut parts = vec![
+                Formula::Rule(rule),
+                Formula::Condition(when),
+                Formula::Granted(rule),
+            ];
+            parts.extend(issued.map(|test| Formula::Issued(rule, test)));
+            let question = hash([&b"never"[..], said.as_bytes(), &self.hash_of(place)]);
+            match self.selected(&Formula::All(parts), &[place], question) {
+                Selected::Never(_) => {}
+                Selected::By(witness) => {
+                    let outcome = self.outcome(rule);
+                    found.push(Finding::counterexample(
+                        proof,
+                        claim,
+                        Some((&rule.id, &rule.span, outcome)),
+                        "",
+                        &witness,
+                    ));
+                    // One request is enough; the others may be of the same kind.
+                    return;
+                }
+                Selected::Unknown(why) => {
+                    found.push(Finding::unproved(proof, number, claim, &why));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn disjoint(
+        &mut self,
+        proof: &'a Proof,
+        claim: &'a Claim,
+        one: usize,
+        other: usize,
+        found: &mut Vec<Finding>,
+    ) {
+        let (Some(a), Some(b)) = (self.rule(one), self.rule(other)) else {
+            return;
+        };
+        let question = hash([&b"disjoint"[..], &self.hash_of(one), &self.hash_of(other)]);
+        if self.never_before(&question) {
+            return;
+        }
+        match self.ask(&Formula::All(vec![Formula::Rule(a), Formula::Rule(b)])) {
+            Answer::Never => self.verdicts.is_never(question, Vec::new()),
+            Answer::Of(witness) => {
+                found.push(Finding::not_disjoint(
+                    proof,
+                    claim,
+                    [(&a.id, &a.span), (&b.id, &b.span)],
+                    &witness,
+                ));
+            }
+            Answer::Unknown(why) => {
+                let number = proof.claims.iter().position(|c| std::ptr::eq(c, claim));
+                found.push(Finding::unproved(
+                    proof,
+                    number.unwrap_or_default(),
+                    claim,
+                    &why,
+                ));
+            }
+        }
+    }
+
+    /// Every request of which the condition holds is decided by a rule of the processor. A request that is,
+    /// is set aside with all that the same rule decides, until none is left or one that is not decided so.
+    fn always_use(
+        &mut self,
+        proof: &'a Proof,
+        claim: &'a Claim,
+        processor: Option<&str>,
+        when: &'a Condition,
+        found: &mut Vec<Finding>,
+    ) {
+        let set = self.set();
+        let number = proof
+            .claims
+            .iter()
+            .position(|other| std::ptr::eq(other, claim));
+        let number = number.unwrap_or_default();
+        let mut parts = vec![Formula::Condition(when)];
+        for _ in 0..MAX_ROUNDS {
+            let witness = match self.ask(&Formula::All(parts.clone())) {
+                Answer::Never => return,
+                Answer::Unknown(why) => {
+                    found.push(Finding::unproved(proof, number, claim, &why));
+                    return;
+                }
+                Answer::Of(witness) => witness,
+            };
+            let by = (0..set.rules().len()).find(|place| {
+                let rule = self
+                    .rule(*place)
+                    .filter(|rule| rule.matches(&witness.context));
+                let wanted = rule.is_some_and(|rule| {
+                    processor.is_none_or(|name| *name == *(self.name)(&rule.outcome.processor))
+                });
+                wanted && self.bars(&witness.context, &[*place]).is_empty()
+            });
+            let Some((place, rule)) = by.and_then(|place| Some((place, self.rule(place)?))) else {
+                let decided = side(set, &witness.context, |processor| (self.name)(processor));
+                let decided = decided.line();
+                found.push(Finding::counterexample(
+                    proof, claim, None, &decided, &witness,
+                ));
+                return;
+            };
+            // Not decided by this rule: it does not match, or something bars it.
+            let mut otherwise = vec![Formula::Rule(rule).not()];
+            let above = self.overriders(place);
+            otherwise.extend(
+                above
+                    .filter_map(|above| self.rule(above))
+                    .map(Formula::Rule),
+            );
+            otherwise.extend(
+                set.denies()
+                    .iter()
+                    .map(|deny: &DenyRule| Formula::Deny(deny)),
+            );
+            parts.push(Formula::Any(otherwise));
+        }
+        found.push(Finding::unproved(proof, number, claim, &Why::Steps));
+    }
+}

@@ -1,0 +1,363 @@
+//! Which strings globs tell apart: a walk through the product of their automata.
+//!
+//! [`samples`] gives, for every combination of "matches, matches not" that some string has, the
+//! shortest strings that have it. The walk is bounded in states; beyond that it gives up and says so.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use crate::policy::pattern::{Glob, Piece};
+
+/// The most states that the product of the globs on one attribute may have.
+pub(super) const MAX_STATES: usize = 20_000;
+
+/// A whole-value pattern: literal characters and stars, as [`Glob`] has them.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    pieces: Vec<Piece>,
+    separators: String,
+}
+
+impl Pattern {
+    /// A glob.
+    pub(super) fn glob(glob: &Glob) -> Self {
+        Self {
+            pieces: glob.pieces().to_vec(),
+            separators: glob.separators().to_owned(),
+        }
+    }
+
+    /// Exactly a text.
+    pub(super) fn exactly(text: &str) -> Self {
+        Self {
+            pieces: text.chars().map(Piece::Char).collect(),
+            separators: String::new(),
+        }
+    }
+
+    /// Whatever begins with a text.
+    pub(super) fn begins(text: &str) -> Self {
+        let mut pattern = Self::exactly(text);
+        pattern.pieces.push(Piece::DoubleStar);
+        pattern
+    }
+
+    /// The characters that it tells from others.
+    fn alphabet(&self, into: &mut BTreeSet<char>) {
+        let own = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Char(c) => Some(*c),
+            Piece::Star | Piece::DoubleStar => None,
+        });
+        into.extend(own);
+        // Only a star that stops somewhere tells separators from other characters.
+        if self.pieces.contains(&Piece::Star) {
+            into.extend(self.separators.chars());
+        }
+    }
+
+    fn start(&self) -> Places {
+        let mut places = Places::default();
+        self.enter(&mut places, 0);
+        places
+    }
+
+    fn step(&self, at: &Places, c: char) -> Places {
+        let mut next = Places::default();
+        for (index, piece) in self.pieces.iter().enumerate() {
+            if !at.has(index) {
+                continue;
+            }
+            match piece {
+                Piece::Char(wanted) if *wanted == c => self.enter(&mut next, index + 1),
+                Piece::Star if !self.separators.contains(c) => self.enter(&mut next, index),
+                Piece::DoubleStar => self.enter(&mut next, index),
+                Piece::Char(_) | Piece::Star => {}
+            }
+        }
+        next
+    }
+
+    fn enter(&self, places: &mut Places, mut index: usize) {
+        places.add(index);
+        while matches!(
+            self.pieces.get(index),
+            Some(Piece::Star | Piece::DoubleStar)
+        ) {
+            index += 1;
+            places.add(index);
+        }
+    }
+}
+
+/// Places in a pattern.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+struct Places(Vec<u64>);
+
+impl Places {
+    fn add(&mut self, index: usize) {
+        if self.0.len() <= index / 64 {
+            self.0.resize(index / 64 + 1, 0);
+        }
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+
+    fn has(&self, index: usize) -> bool {
+        self.0
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+}
+
+/// Which strings there are at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// Any.
+    Any,
+    /// The path of a canonical URI: empty, or segments, none of them empty but the last, none of dots.
+    Path,
+}
+
+impl Shape {
+    /// Characters that it tells from others.
+    fn alphabet(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Path => "/.",
+        }
+    }
+
+    fn step(self, state: u8, c: char) -> Option<u8> {
+        const START: u8 = 0;
+        const SLASH: u8 = 1;
+        const SEGMENT: u8 = 2;
+        const DOT: u8 = 3;
+        const DOTS: u8 = 4;
+        match self {
+            Self::Any => Some(START),
+            Self::Path => match (state, c) {
+                (START, '/') | (SEGMENT, '/') => Some(SLASH),
+                (START, _) | (_, '/') => None,
+                (SLASH, '.') => Some(DOT),
+                (DOT, '.') => Some(DOTS),
+                _ => Some(SEGMENT),
+            },
+        }
+    }
+
+    fn ends(self, state: u8) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Path => state < 3,
+        }
+    }
+}
+
+/// The product has more states than are walked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TooMany;
+
+/// The shortest strings of every combination of matches: at least `each` of a combination, where it has as
+/// many that `taken` does not hold.
+///
+/// `others` are characters that may stand in such a string, the likeliest first; `plain` tells those that
+/// may stand there at all.
+pub(super) fn samples(
+    patterns: &[Pattern],
+    shape: Shape,
+    each: usize,
+    taken: &BTreeSet<String>,
+    others: &[char],
+    may_stand: impl Fn(char) -> bool,
+) -> Result<Vec<String>, TooMany> {
+    let mut known: BTreeSet<char> = shape.alphabet().chars().collect();
+    for pattern in patterns {
+        pattern.alphabet(&mut known);
+    }
+    let held: BTreeSet<char> = taken.iter().flat_map(|text| text.chars()).collect();
+    // One character stands for all that no pattern tells apart; one that no constant has, if there is any.
+    let fresh =
+        |avoid: &dyn Fn(&char) -> bool| others.iter().find(|c| !known.contains(c) && !avoid(c));
+    let other = fresh(&|c| held.contains(c)).or_else(|| fresh(&|_| false));
+    let alphabet: Vec<char> = other
+        .copied()
+        .into_iter()
+        .chain(known.iter().copied().filter(|c| may_stand(*c)))
+        .collect();
+    let mut budget = each.saturating_add(4);
+    loop {
+        let (found, whole) = walk(patterns, shape, budget, &alphabet)?;
+        let mut short = false;
+        let mut samples = Vec::new();
+        for (texts, exhausted) in found {
+            let before = samples.len();
+            let free = texts.into_iter().filter(|text| !taken.contains(text));
+            samples.extend(free.take(each));
+            short |= samples.len() - before < each && !exhausted;
+        }
+        if !short || whole || budget > each.saturating_add(taken.len()) {
+            return Ok(samples);
+        }
+        budget = budget.saturating_mul(4);
+    }
+}
+
+/// For every combination, its shortest strings, and whether they are all of them; and whether every one is.
+type Walked = (Vec<(Vec<String>, bool)>, bool);
+
+/// Every state is left `budget` times at most: so every combination has as many strings as `budget`, or all
+/// that it has.
+fn walk(
+    patterns: &[Pattern],
+    shape: Shape,
+    budget: usize,
+    alphabet: &[char],
+) -> Result<Walked, TooMany> {
+    type State = (Vec<Places>, u8);
+    let start: State = (patterns.iter().map(Pattern::start).collect(), 0);
+    let mut numbers: HashMap<State, usize> = HashMap::from([(start.clone(), 0)]);
+    let mut states: Vec<State> = vec![start];
+    let mut next: Vec<Option<Vec<Option<usize>>>> = vec![None];
+    let mut left: Vec<usize> = vec![0];
+    let mut queue: VecDeque<(usize, String)> = VecDeque::from([(0, String::new())]);
+    let mut classes: HashMap<Vec<bool>, Vec<String>> = HashMap::new();
+    let mut order: Vec<Vec<bool>> = Vec::new();
+    let mut cut = false;
+    while let Some((number, text)) = queue.pop_front() {
+        let Some(count) = left.get_mut(number) else {
+            continue;
+        };
+        if *count >= budget {
+            cut = true;
+            continue;
+        }
+        *count += 1;
+        let Some(state) = states.get(number).cloned() else {
+            continue;
+        };
+        if shape.ends(state.1) {
+            let class: Vec<bool> = patterns
+                .iter()
+                .zip(&state.0)
+                .map(|(pattern, places)| places.has(pattern.pieces.len()))
+                .collect();
+            let texts = classes.entry(class.clone()).or_insert_with(|| {
+                order.push(class);
+                Vec::new()
+            });
+            texts.push(text.clone());
+        }
+        if next.get(number).is_some_and(Option::is_none) {
+            let mut row = Vec::with_capacity(alphabet.len());
+            for c in alphabet {
+                let Some(within) = shape.step(state.1, *c) else {
+                    row.push(None);
+                    continue;
+                };
+                let places = patterns.iter().zip(&state.0);
+                let to: State = (places.map(|(p, at)| p.step(at, *c)).collect(), within);
+                let fresh = numbers.len();
+                let to = *numbers.entry(to.clone()).or_insert_with(|| {
+                    states.push(to);
+                    next.push(None);
+                    left.push(0);
+                    fresh
+                });
+                row.push(Some(to));
+            }
+            if numbers.len() > MAX_STATES {
+                return Err(TooMany);
+            }
+            if let Some(slot) = next.get_mut(number) {
+                *slot = Some(row);
+            }
+        }
+        let Some(Some(row)) = next.get(number) else {
+            continue;
+        };
+        for (c, to) in alphabet.iter().zip(row) {
+            let Some(to) = to else { continue };
+            if left.get(*to).is_some_and(|count| *count < budget) {
+                let mut longer = text.clone();
+                longer.push(*c);
+                queue.push_back((*to, longer));
+            } else {
+                cut = true;
+            }
+        }
+    }
+    let found = order
+        .into_iter()
+        .filter_map(|class| classes.remove(&class))
+        .map(|texts| {
+            let exhausted = texts.len() < budget && !cut;
+            (texts, exhausted)
+        })
+        .collect();
+    Ok((found, !cut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(globs: &[&str], each: usize, taken: &[&str]) -> Vec<String> {
+        let patterns: Vec<Pattern> = globs
+            .iter()
+            .map(|glob| Pattern::glob(&Glob::new(glob, ":/").unwrap()))
+            .collect();
+        let taken = taken.iter().map(|t| (*t).to_owned()).collect();
+        samples(
+            &patterns,
+            Shape::Any,
+            each,
+            &taken,
+            &['x', 'y', 'z'],
+            |_| true,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_combination_has_its_shortest_strings() {
+        assert_eq!(classes(&["a*"], 1, &[]), ["", "a"]);
+        // Both, one, the other, neither.
+        assert_eq!(classes(&["a*", "*b"], 1, &[]).len(), 4);
+        assert_eq!(classes(&["a:*", "a:**"], 1, &[]).len(), 3);
+        // `*a` and `a*` but not `a*a`: only `a` itself.
+        let all = classes(&["*a", "a*", "a*a"], 9, &[]);
+        let only: Vec<_> = all.iter().filter(|t| *t == "a").collect();
+        assert_eq!(only.len(), 1);
+    }
+
+    #[test]
+    fn strings_that_are_taken_are_passed_over() {
+        let found = classes(&["a*"], 1, &["", "a", "ax"]);
+        let glob = Glob::new("a*", ":/").unwrap();
+        assert!(found.iter().any(|text| glob.matches(text)));
+        assert!(found.iter().any(|text| !glob.matches(text)));
+        assert!(!found.iter().any(|text| ["", "a", "ax"].contains(&&**text)));
+    }
+
+    #[test]
+    fn paths_have_no_empty_segments_and_no_dots() {
+        let patterns = [Pattern::exactly("/a"), Pattern::begins("/a/")];
+        let none = BTreeSet::new();
+        let found = samples(&patterns, Shape::Path, 8, &none, &['x'], |_| true).unwrap();
+        for text in &found {
+            let uri = format!("https://h.example{text}");
+            assert!(uri.parse::<crate::oauth::uri::Uri>().is_ok(), "{uri}");
+        }
+        assert!(found.contains(&"/a".to_owned()) && found.contains(&"/a/x".to_owned()));
+    }
+
+    #[test]
+    fn hostile_patterns_are_given_up() {
+        let globs: Vec<Pattern> = (0..16)
+            .map(|i| Pattern::glob(&Glob::new(&format!("**{i:x}a{i:x}**"), "").unwrap()))
+            .collect();
+        let none = BTreeSet::new();
+        let found = samples(&globs, Shape::Any, 1, &none, &['x'], |_| true);
+        assert_eq!(found, Err(TooMany));
+    }
+}

@@ -1,0 +1,111 @@
+//! What was proved, kept for the next load: a verdict holds as long as the rules that it rests on say the
+//! same.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value as Json};
+
+use crate::jose::sha256;
+use crate::policy::schema::Schema;
+
+/// A hash of what a rule says.
+pub(super) type Hash = [u8; 32];
+
+/// Verdicts of one realm's policies.
+#[derive(Clone, Debug, Default)]
+pub struct Verdicts {
+    /// What the realm has that policies may speak of: another one, and nothing is taken over.
+    ground: Hash,
+    /// Questions that hold of no request, and the rules besides those in the question that this rests on.
+    never: HashMap<Hash, Vec<Hash>>,
+    /// Requests by which a rule is selected, as tables; they are tried again, not believed.
+    reached: HashMap<Hash, Map<String, Json>>,
+    /// How many questions were asked, and how many answered from before.
+    pub(super) asked: usize,
+    /// See `asked`.
+    pub(super) kept: usize,
+}
+
+impl Verdicts {
+    /// Those of before that are about the same realm, to be filled again with those that are still of use.
+    pub(super) fn new(schema: &Schema) -> Self {
+        Self {
+            ground: ground(schema),
+            ..Self::default()
+        }
+    }
+
+    /// How many questions were put to the solver, and how many were answered from the load before.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.asked, self.kept)
+    }
+
+    /// Whether a question was answered before: of no request, if these rules are there still.
+    pub(super) fn never(
+        &mut self,
+        before: Option<&Self>,
+        question: &Hash,
+        there: impl Fn(&Hash) -> bool,
+    ) -> bool {
+        if self.never.contains_key(question) {
+            return true;
+        }
+        let Some(before) = before.filter(|before| before.ground == self.ground) else {
+            return false;
+        };
+        match before.never.get(question) {
+            Some(rests_on) if rests_on.iter().all(there) => {
+                self.kept += 1;
+                self.never.insert(*question, rests_on.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_never(&mut self, question: Hash, rests_on: Vec<Hash>) {
+        self.never.insert(question, rests_on);
+    }
+
+    /// A request that selected a rule before.
+    pub(super) fn reached<'v>(
+        &self,
+        before: Option<&'v Self>,
+        rule: &Hash,
+    ) -> Option<&'v Map<String, Json>> {
+        let before = before.filter(|before| before.ground == self.ground)?;
+        before.reached.get(rule)
+    }
+
+    pub(super) fn is_reached(&mut self, rule: Hash, facts: Map<String, Json>) {
+        self.reached.insert(rule, facts);
+    }
+}
+
+/// A hash of texts, in order.
+pub(super) fn hash<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> Hash {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&text.len().to_be_bytes());
+        bytes.extend_from_slice(text);
+    }
+    sha256(&bytes)
+}
+
+/// What proofs rest on besides the rules.
+fn ground(schema: &Schema) -> Hash {
+    let mut parts: Vec<String> = Vec::new();
+    for issuer in &schema.issuers {
+        parts.push(format!("{issuer:?}"));
+    }
+    for client in &schema.clients {
+        parts.push(format!("{client:?}"));
+    }
+    let types: BTreeMap<_, _> = schema.client_attributes.iter().collect();
+    parts.push(format!(
+        "{types:?} {:?} {:?} {:?}",
+        schema.auth_methods, schema.grant_types, schema.resources
+    ));
+    hash(parts.iter().map(|part| part.as_bytes()))
+}
