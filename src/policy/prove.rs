@@ -28,6 +28,8 @@ mod witness;
 
 use std::collections::BTreeSet;
 
+pub(super) use ask::{Answer, Ground, ask};
+pub(super) use formula::Formula;
 pub use solve::Why;
 pub use verdicts::Verdicts;
 pub use witness::Witness;

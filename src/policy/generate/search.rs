@@ -1,8 +1,8 @@
 //! Representative requests, found rule by rule: one that the rule selects, and those that miss it by one
 //! thing.
 //!
-//! A guess is made of what headers and conditions ask for, and the evaluator says whether it is right. What
-//! is not found is said; nothing is concluded from it.
+//! A guess is made of what headers and conditions ask for, and the evaluator says whether it is right. Where no
+//! guess is, the analyser is asked. What is not found is said; nothing is concluded from it.
 
 mod meet;
 
@@ -13,8 +13,9 @@ use crate::oauth::id::RuleId;
 use crate::oauth::token_type::TokenType;
 use crate::policy::decide::{Decision, PolicySet, Reason};
 use crate::policy::facts::{self, SUBJECT};
+use crate::policy::prove::{Answer, Formula, Ground, ask};
 use crate::policy::rule::{
-    ActorForm, AudienceMatch, Clients, Condition, Headers, ResourceMatch, TargetsMatch,
+    ActorForm, AudienceMatch, Clients, Condition, Headers, ResourceMatch, TargetsMatch, UseRule,
 };
 use crate::policy::schema::Schema;
 use crate::policy::trial::NOW;
@@ -35,7 +36,12 @@ pub fn representatives<P>(
     set: &PolicySet<P>,
     schema: &Schema,
 ) -> (Vec<Representative>, Vec<RuleId>) {
-    let search = Search { set, schema };
+    let ground = Ground::new(set, schema);
+    let search = Search {
+        set,
+        schema,
+        ground,
+    };
     let mut found = Vec::new();
     let mut missing = Vec::new();
     let mut selected: Vec<Facts> = Vec::new();
@@ -54,7 +60,10 @@ pub fn representatives<P>(
             let begun = search.begun(&rule.headers, form, issue, &scope);
             search.met(&begun, &conditions, selects)
         });
-        let met: Vec<Facts> = met.collect();
+        let mut met: Vec<Facts> = met.collect();
+        if met.is_empty() {
+            met.extend(search.asked(&selected_alone(set, rule)).filter(selects));
+        }
         let Some(first) = met.first().cloned() else {
             missing.push(rule.id.clone());
             continue;
@@ -87,7 +96,10 @@ pub fn representatives<P>(
             .map(|facts| search.over(facts, &deny.headers))
             .collect();
         begun.extend(search.begun(&deny.headers, 0, None, &[]));
-        let met = search.met(&begun, &[&deny.when], refuses);
+        let mut met = search.met(&begun, &[&deny.when], refuses);
+        if met.is_empty() {
+            met.extend(search.asked(&Formula::Deny(deny)).filter(refuses));
+        }
         if met.is_empty() {
             missing.push(deny.id.clone());
         }
@@ -108,9 +120,25 @@ enum Decided {
     Otherwise,
 }
 
+/// A rule matches, and nothing stands before it.
+fn selected_alone<'a, P>(set: &'a PolicySet<P>, rule: &'a UseRule<P>) -> Formula<'a, P> {
+    let denies = set.denies().iter().map(Formula::Deny);
+    let above = set
+        .rules()
+        .iter()
+        .filter(|other| other.overrides.contains(&rule.id));
+    let before = denies.chain(above.map(Formula::Rule)).collect();
+    Formula::All(vec![
+        Formula::Rule(rule),
+        Formula::Granted(rule),
+        Formula::Any(before).not(),
+    ])
+}
+
 struct Search<'a, P> {
     set: &'a PolicySet<P>,
     schema: &'a Schema,
+    ground: Ground<'a, P>,
 }
 
 impl<P> Search<'_, P> {
@@ -126,6 +154,14 @@ impl<P> Search<'_, P> {
                 _ => Decided::Otherwise,
             },
         })
+    }
+
+    /// A request of which the analyser says that something holds of it.
+    fn asked(&self, formula: &Formula<'_, P>) -> Option<Facts> {
+        match ask(&self.ground, formula) {
+            Answer::Of(witness) => Some(witness.facts),
+            Answer::Never | Answer::Unknown(_) => None,
+        }
     }
 
     /// For each way to meet the conditions the first request, over all beginnings, of which something is true.

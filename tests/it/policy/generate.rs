@@ -77,10 +77,7 @@ fn tests_for_the_policies_of_the_goldens() {
             sets += 1;
         }
     }
-    println!(
-        "{tests} tests for {found} rules of {sets} sets, {} not found",
-        missed.len()
-    );
+    println!("{tests} tests for {found} rules of {sets} sets, {} not found", missed.len());
     assert!(sets > 20 && tests > 200, "{tests} tests of {sets} sets");
     // Rules that no request can meet stand in goldens on purpose; the search finds nearly all others.
     assert!(
