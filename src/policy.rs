@@ -8,6 +8,7 @@ pub mod compare;
 pub mod decide;
 pub mod explain;
 pub mod facts;
+pub mod generate;
 pub mod pattern;
 pub mod prove;
 pub mod rule;

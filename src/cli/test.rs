@@ -1,5 +1,7 @@
 //! `cambist test DIR`: every test of the policies by itself, and what they have seen of the rules.
 
+mod generate;
+
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -22,11 +24,13 @@ use crate::snapshot::Realm;
 /// time and what differed, and which rules and conditions no test has seen.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: cambist test policies --threshold 80\n\nExit codes: 0 all passed, 1 one failed or the coverage is below the threshold, 2 could not run."
+    after_help = "Examples:\n  cambist test policies --threshold 80\n  cambist test --generate --module payments policies\n\nExit codes: 0 all passed, 1 one failed or the coverage is below the threshold, 2 could not run."
 )]
 pub(super) struct Test {
     #[command(flatten)]
     directory: RealmDirectory,
+    #[command(flatten)]
+    generate: generate::Generate,
     /// Only tests whose `module` or name has this text in it; then nothing is said of coverage.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -60,6 +64,9 @@ struct Result<'a> {
 }
 
 pub(super) fn run(verb: &Test) -> Exit {
+    if verb.generate.asked() {
+        return verb.generate.run(&verb.directory);
+    }
     if verb.coverage && verb.format == Format::Junit {
         let code = could_not("`--coverage` has no place in `--format junit`");
         complain("help: `--format json` has it\n");

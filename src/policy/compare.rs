@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::PolicySet;
 use super::decide::{Allowance, Decision, Permit};
 use super::explain::why;
-use super::syntax::print::duration;
+use super::syntax::ast::Duration;
 use crate::context::{ExchangeContext, Hop, MayAct};
 use crate::oauth::error::ErrorCode;
 
@@ -372,7 +372,7 @@ impl Side {
         Some(format!(
             "audience {}, {scope}{beyond}, {}",
             audience.join(" "),
-            duration(grant.lifetime)
+            Duration::of(grant.lifetime)
         ))
     }
 }
@@ -426,7 +426,7 @@ impl Difference {
                 items.join(" ")
             }
             Json::Number(seconds) if self.what == "lifetime" => {
-                duration(seconds.as_i64().unwrap_or_default())
+                Duration::of(seconds.as_i64().unwrap_or_default()).to_string()
             }
             other => other.to_string(),
         };

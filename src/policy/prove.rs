@@ -29,7 +29,9 @@ mod witness;
 
 use std::collections::BTreeSet;
 
+pub(super) use ask::{Answer, Ground, ask};
 pub use diff::{Checked, Differences, diff};
+pub(super) use formula::Formula;
 pub use solve::Why;
 pub use verdicts::Verdicts;
 pub use witness::Witness;

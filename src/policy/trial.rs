@@ -75,17 +75,7 @@ pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagn
             file.rules().map(id)
         })
         .collect();
-    let mut preparing = Preparing {
-        schema,
-        assembler: Assembler::new(schema),
-        // When it ends is given as `expires_in`.
-        paths: facts::known_paths(schema)
-            .into_iter()
-            .filter(|path| facts::PARTIES.iter().all(|party| path != party.exp))
-            .collect(),
-        rules,
-        problems: Diagnostics::default(),
-    };
+    let mut preparing = Preparing::new(schema, rules);
     let trials: Vec<Trial> = files
         .iter()
         .flat_map(|file| file.tests().map(move |test| (&file.module, test)))
@@ -97,6 +87,18 @@ pub fn prepare(files: &[ast::File], schema: &Schema) -> Result<Vec<Trial>, Diagn
     Ok(trials)
 }
 
+/// The request that a test makes.
+///
+/// # Errors
+/// What it gives that no request can have.
+pub(super) fn request(test: &ast::Test, schema: &Schema) -> Result<ExchangeContext, Diagnostics> {
+    let mut preparing = Preparing::new(schema, BTreeMap::new());
+    match preparing.context(test) {
+        Some(context) if !preparing.problems.has_errors() => Ok(context),
+        _ => Err(preparing.problems),
+    }
+}
+
 struct Preparing<'a> {
     schema: &'a Schema,
     assembler: Assembler<'a>,
@@ -104,6 +106,22 @@ struct Preparing<'a> {
     paths: BTreeSet<String>,
     rules: BTreeMap<RuleId, ast::ItemKind>,
     problems: Diagnostics,
+}
+
+impl<'a> Preparing<'a> {
+    fn new(schema: &'a Schema, rules: BTreeMap<RuleId, ast::ItemKind>) -> Self {
+        Self {
+            schema,
+            assembler: Assembler::new(schema),
+            // When it ends is given as `expires_in`.
+            paths: facts::known_paths(schema)
+                .into_iter()
+                .filter(|path| facts::PARTIES.iter().all(|party| path != party.exp))
+                .collect(),
+            rules,
+            problems: Diagnostics::default(),
+        }
+    }
 }
 
 impl Preparing<'_> {

@@ -4,6 +4,7 @@ mod adversarial;
 mod cases;
 mod compare;
 mod equal;
+mod generate;
 mod golden;
 mod properties;
 mod realm;

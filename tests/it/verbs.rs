@@ -3,6 +3,7 @@
 mod diff;
 mod effective;
 mod found;
+mod generate;
 mod help;
 mod index;
 mod init;

@@ -780,6 +780,17 @@ impl Unit {
     }
 }
 
+impl Duration {
+    /// So many seconds, in the largest unit that has no rest.
+    #[must_use]
+    pub fn of(seconds: i64) -> Self {
+        let units = [Unit::Day, Unit::Hour, Unit::Minute];
+        let whole = |unit: &Unit| seconds != 0 && seconds % unit.parts().1 == 0;
+        let unit = units.into_iter().find(whole).unwrap_or(Unit::Second);
+        Self { seconds, unit }
+    }
+}
+
 impl std::fmt::Display for Duration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (letter, length) = self.unit.parts();

@@ -9,9 +9,9 @@
 use std::ops::Range;
 
 use super::ast::{
-    ActorForm, At, Claim, Clause, Condition, Def, Duration, Expectation, Field, File, GivenValue,
-    Import, IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand, Parameter,
-    Proof, Rule, Spanned, Strings, Target, TargetsForm, Test, Text, Unit, Value,
+    ActorForm, At, Claim, Clause, Condition, Def, Expectation, Field, File, GivenValue, Import,
+    IssuerRef, Item, ItemKind, ListDef, Literal, MatchKind, Matcher, Operand, Parameter, Proof,
+    Rule, Spanned, Strings, Target, TargetsForm, Test, Text, Value,
 };
 use super::comments::Comment;
 use super::layout::{Doc, render};
@@ -89,15 +89,6 @@ pub fn literal(literal: &Literal) -> String {
         Literal::Duration(duration) => duration.to_string(),
         Literal::Instant(_, written) => written.to_string(),
     }
-}
-
-/// So many seconds, in the largest unit that has no rest.
-#[must_use]
-pub fn duration(seconds: i64) -> String {
-    let units = [Unit::Day, Unit::Hour, Unit::Minute];
-    let whole = |unit: &Unit| seconds != 0 && seconds % unit.parts().1 == 0;
-    let unit = units.into_iter().find(whole).unwrap_or(Unit::Second);
-    Duration { seconds, unit }.to_string()
 }
 
 fn one_line(print: impl FnOnce(&mut Printer<'_>)) -> String {

@@ -187,7 +187,8 @@ fn source(text: &str) -> (Arc<str>, SourceText) {
 }
 
 /// A policy of one file, or of several, each after a line `-- file NAME`.
-fn files(input: &str) -> Vec<(String, String)> {
+/// The files of a golden.
+pub fn files(input: &str) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = Vec::new();
     for line in input.split_inclusive('\n') {
         if let Some(name) = line.strip_prefix("-- file ") {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use cambist::context::ExchangeContext;
-use cambist::oauth::id::ProcessorId;
+use cambist::oauth::id::{ProcessorId, RuleId};
 use cambist::oauth::scope::Scopes;
 use cambist::policy::decide::{Allowance, Reason};
+use cambist::policy::generate::{Representative, blocks, representatives};
 use cambist::policy::rule::{ActorForm, UseRule};
 use cambist::policy::{Decision, PolicySet, facts};
 use proptest::prelude::*;
@@ -610,6 +611,36 @@ proptest! {
             prop_assert_eq!(decided(&one, &context), decided(&other, &context));
             prop_assert_eq!(one.facts(&context), other.facts(&context));
         }
+    }
+
+    /// A test that is written for a request, whatever it is, is read, passes, and is left alone by `fmt`.
+    #[test]
+    fn generated_tests_pass(items in policy(), requests in prop::collection::vec(request(), 8)) {
+        let files = text(&numbered(items));
+        let set = set_of(&files);
+        let rule = RuleId { module: "even".into(), name: "i0".into() };
+        let asked = |facts: &Map<String, Value>| Representative {
+            about: "x".to_owned(),
+            rule: rule.clone(),
+            facts: facts.clone(),
+        };
+        let asked: Vec<Representative> = requests.iter().map(asked).collect();
+        let generated = blocks(&set, &realm::schema(), &asked, ToString::to_string);
+        prop_assert!(generated.tests.len() + generated.left_out.len() <= asked.len());
+        super::generate::pass(&files, &set, generated);
+    }
+
+    /// The same for requests that are found rule by rule.
+    #[test]
+    fn generated_tests_of_rules_pass(items in policy()) {
+        let files = text(&numbered(items));
+        let set = set_of(&files);
+        let (found, missing) = representatives(&set, &realm::schema());
+        let (rules, denies) = set.counts();
+        let selected: BTreeSet<&RuleId> = found.iter().map(|one| &one.rule).collect();
+        prop_assert_eq!(selected.len() + missing.len(), rules + denies);
+        let generated = blocks(&set, &realm::schema(), &found, ToString::to_string);
+        super::generate::pass(&files, &set, generated);
     }
 
     /// What rules are called never changes what is issued.
