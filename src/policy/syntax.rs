@@ -5,6 +5,7 @@ pub mod comments;
 mod layout;
 mod limits;
 mod parse;
+mod pieces;
 pub mod print;
 mod slips;
 pub mod word;
@@ -47,7 +48,7 @@ mod tests {
         "escape",
     ];
     /// Those that stand only where a part of a file is read by itself.
-    const PARTS: [&str; 3] = ["only_condition", "only_value", "only_given"];
+    const PARTS: [&str; 4] = ["only_items", "only_condition", "only_value", "only_given"];
 
     #[test]
     fn every_production_of_the_grammar_is_read_in_some_golden() {
