@@ -66,6 +66,9 @@ pub struct Rule {
     pub when: Vec<When>,
 }
 
+/// Calls back with every key under which a request must be looked for.
+pub type LookUnder = fn(&View<'_>, &mut dyn FnMut(&str));
+
 /// Everything that one engine is given.
 pub struct Workload {
     pub name: &'static str,
@@ -77,7 +80,7 @@ pub struct Workload {
     /// Under which keys an author would file a rule by hand.
     pub file_under: fn(&Rule) -> String,
     /// Under which of them a request must be looked for.
-    pub look_under: fn(&View<'_>, &mut dyn FnMut(&str)),
+    pub look_under: LookUnder,
 }
 
 /// What a workload's realm has; the rules are not kept.
@@ -273,14 +276,14 @@ fn file_under(name: &str) -> fn(&Rule) -> String {
     }
 }
 
-fn look_under(name: &str) -> fn(&View<'_>, &mut dyn FnMut(&str)) {
+fn look_under(name: &str) -> LookUnder {
     match name {
         "services" | "agents" => |view, find| find(view.client),
         "ci" => |view, find| find(repository(view.sub)),
         // What every URI here has: a scheme, a host, a version, a partner.
         "partners" => |view, find| {
-            let ends = view.resource.match_indices('/').map(|(at, _)| at);
-            let end = ends.skip(4).next().unwrap_or(view.resource.len());
+            let mut ends = view.resource.match_indices('/').map(|(at, _)| at);
+            let end = ends.nth(4).unwrap_or(view.resource.len());
             find(&view.resource[..end]);
             if let Some((_, rest)) = view.host.split_once('.') {
                 find(rest);

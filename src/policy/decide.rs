@@ -51,16 +51,7 @@ impl<P> PolicySet<P> {
         // Ordered by id, so that "the least id" is the first one found and files may come in any order.
         rules.sort_by(|a, b| a.id.cmp(&b.id));
         denies.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut shared = share::Shared::default();
-        for rule in &mut rules {
-            shared.headers(&mut rule.headers);
-            shared.condition(&mut rule.scope_when);
-            shared.condition(&mut rule.when);
-        }
-        for deny in &mut denies {
-            shared.headers(&mut deny.headers);
-            shared.condition(&mut deny.when);
-        }
+        share::settle(&mut rules, &mut denies);
         let mentioned = mentioned(&rules, &denies);
         let places: HashMap<&RuleId, usize> = rules
             .iter()

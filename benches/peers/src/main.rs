@@ -92,7 +92,7 @@ fn decide(names: &[&'static str], sizes: &[usize]) {
             ))
         }),
         ("regorus, as code", &|w| {
-            Box::new(rego::as_code(rego::compile(rego::code(w))))
+            Box::new(rego::as_code(rego::compile(&rego::code(w))))
         }),
     ];
     println!(
@@ -117,7 +117,7 @@ fn loads(names: &[&'static str]) {
             let texts = match engine {
                 "Cambist" => workload.files(),
                 "Cedar" => vec![cedar::text(&workload)],
-                "regorus, as code" => vec![rego::code(&workload)],
+                "regorus, as code" => rego::code(&workload),
                 "CEL" => vec![
                     workload
                         .rules
@@ -182,7 +182,7 @@ fn load_one(name: &str, engine: &str, size: usize, paths: &[String]) {
         ("Cedar", [text], _) => {
             keep(cedar_policy::PolicySet::from_str(text).expect("Cedar's text"))
         }
-        ("regorus, as code", [text], _) => keep(rego::compile(text.clone())),
+        ("regorus, as code", texts, _) => keep(rego::compile(texts)),
         ("CEL", [text], _) => keep(text.lines().map(common::compile).collect::<Vec<_>>()),
         ("regorus, as data", [policy, data], _) => {
             let mut rego = regorus::Engine::new();

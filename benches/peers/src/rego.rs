@@ -9,7 +9,7 @@ use regorus::rvm::vm::RegoVM;
 use regorus::{CompiledPolicy, Engine as Rego, Value};
 use serde_json::json;
 
-use crate::workloads::{Answer, DENIED, Engine, To, View, When, Workload, one};
+use crate::workloads::{Answer, DENIED, Engine, LookUnder, To, View, When, Workload, one};
 
 const ANSWER: &str = "data.cambist.answer";
 
@@ -23,10 +23,16 @@ fn head(console: &str) -> String {
     )
 }
 
-/// A rule in Rego for each rule.
-pub fn code(workload: &Workload) -> String {
-    let mut text = head(workload.console);
+/// A rule in Rego for each rule, in files below the megabyte that regorus takes.
+pub fn code(workload: &Workload) -> Vec<String> {
+    let mut files = vec![head(workload.console)];
     for (number, rule) in workload.rules.iter().enumerate() {
+        if number % 2_000 == 1_999 {
+            files.push("package cambist\nimport rego.v1\n\n".to_owned());
+        }
+        let Some(text) = files.last_mut() else {
+            continue;
+        };
         let mut when = vec![
             format!("input.client == \"{}\"", rule.client),
             format!("input.issuer == \"{}\"", rule.issuer),
@@ -70,7 +76,7 @@ pub fn code(workload: &Workload) -> String {
         )
         .expect("text takes all");
     }
-    text
+    files
 }
 
 /// The one policy that reads rules from data.
@@ -128,7 +134,7 @@ pub fn data(workload: &Workload) -> String {
     json!({ "rules": filed }).to_string()
 }
 
-fn input(view: &View<'_>, keys: Option<fn(&View<'_>, &mut dyn FnMut(&str))>) -> Value {
+fn input(view: &View<'_>, keys: Option<LookUnder>) -> Value {
     let list = |texts: &mut dyn Iterator<Item = &str>| {
         Value::from(texts.map(Value::from).collect::<Vec<Value>>())
     };
@@ -174,10 +180,12 @@ fn answer(value: &Value) -> Answer {
 }
 
 /// Rules as code, compiled once.
-pub fn compile(code: String) -> CompiledPolicy {
+pub fn compile(code: &[String]) -> CompiledPolicy {
     let mut rego = Rego::new();
-    rego.add_policy("rules.rego".to_owned(), code)
-        .expect("Rego");
+    for (number, text) in code.iter().enumerate() {
+        rego.add_policy(format!("rules{number}.rego"), text.clone())
+            .expect("Rego");
+    }
     rego.compile_with_entrypoint(&ANSWER.into())
         .expect("a compiled policy")
 }
