@@ -7,6 +7,7 @@ mod evaluate;
 mod index;
 mod matching;
 mod select;
+mod share;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -53,6 +54,7 @@ impl<P> PolicySet<P> {
         // Ordered by id, so that "the least id" is the first one found and files may come in any order.
         rules.sort_by(|a, b| a.id.cmp(&b.id));
         denies.sort_by(|a, b| a.id.cmp(&b.id));
+        share::settle(&mut rules, &mut denies);
         let mentioned = mentioned(&rules, &denies);
         let places: HashMap<&RuleId, usize> = rules
             .iter()

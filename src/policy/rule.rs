@@ -221,7 +221,7 @@ pub struct Operand {
 }
 
 /// A constant.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Constant {
     /// Text, or a name.
     Text(Arc<str>),
@@ -271,7 +271,7 @@ impl Constant {
 
 /// A list of constants, for looking up: its order is its own, whatever the author wrote. Rules that name
 /// the same list share it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Constants(Arc<[Constant]>);
 
 impl Constants {

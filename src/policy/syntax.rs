@@ -5,6 +5,7 @@ pub mod comments;
 mod layout;
 mod limits;
 mod parse;
+mod pieces;
 pub mod print;
 mod slips;
 pub mod word;
@@ -47,7 +48,13 @@ mod tests {
         "escape",
     ];
     /// Those that stand only where a part of a file is read by itself.
-    const PARTS: [&str; 4] = ["only_condition", "only_value", "only_given", "only_claim"];
+    const PARTS: [&str; 5] = [
+        "only_items",
+        "only_condition",
+        "only_value",
+        "only_given",
+        "only_claim",
+    ];
 
     #[test]
     fn every_production_of_the_grammar_is_read_in_some_golden() {

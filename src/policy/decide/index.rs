@@ -29,13 +29,13 @@ use super::evaluate::same_until;
 use crate::context::ExchangeContext;
 use crate::policy::rule::{Condition, DenyRule, Headers, UseRule};
 
-/// The stages that a rule can get past without matching, the furthest first.
+/// The stages that a rule can get past without matching, in order.
 const PASSED: [Stage; 5] = [
-    Stage::Scope,
-    Stage::Targets,
-    Stage::Actor,
-    Stage::Issuer,
     Stage::Client,
+    Stage::Issuer,
+    Stage::Actor,
+    Stage::Targets,
+    Stage::Scope,
 ];
 
 /// How many rules that need the same a rule is compared with, to find out whether it asks the same.
@@ -111,8 +111,12 @@ impl Index {
         context: &ExchangeContext,
         passes: impl Fn(usize, Stage) -> bool,
     ) -> Stage {
+        // Who gets past a stage got past all before it, so the last one is found by halves.
         let past =
-            PASSED.into_iter().zip(&self.passed).find(|(stage, tree)| {
+            PASSED.partition_point(|stage| {
+                let Some(tree) = self.passed.get(*stage as usize) else {
+                    return false;
+                };
                 let found = tree.find(&self.dimensions, context, &mut |rule| match passes(
                     rule, *stage,
                 ) {
@@ -121,7 +125,10 @@ impl Index {
                 });
                 found.is_break()
             });
-        past.map_or(Stage::Client, |(stage, _)| stage.next())
+        match past.checked_sub(1).and_then(|last| PASSED.get(last)) {
+            Some(stage) => stage.next(),
+            None => Stage::Client,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! pest's pairs → the tree. `limits` stands before it, pest's call limit is the second fence.
 
+use std::ops::Range;
 use std::sync::{Arc, Once};
 
 use pest::Parser;
@@ -13,7 +14,7 @@ use super::ast::{
 };
 use super::comments::{self, Comment};
 use super::grammar::{Grammar, Rule};
-use super::{limits, slips};
+use super::{limits, pieces, slips};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 
 /// pest counts every attempt; a megabyte of ordinary rules takes a few million.
@@ -24,6 +25,16 @@ const CALL_LIMIT: usize = 200_000_000;
 /// # Errors
 /// The first syntax error, or all mistakes in how clauses are put together.
 pub fn parse(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
+    let pieces = pieces::of(text);
+    if let [_, _, ..] = pieces.as_slice()
+        && let Some(tree) = by_pieces(file, text, &pieces)
+    {
+        return Ok(tree);
+    }
+    as_a_whole(file, text)
+}
+
+fn as_a_whole(file: &Arc<str>, text: &str) -> Result<File, Diagnostics> {
     tree(Place::whole(file), text, Rule::file, |builder, pair| {
         builder.file(pair)
     })
@@ -135,14 +146,66 @@ pub fn claim(place: Place, text: &str) -> Result<Spanned<Claim>, Diagnostics> {
     })
 }
 
+/// Parses a file piece by piece; `None` where anything is wrong, which is found by reading it as a whole.
+fn by_pieces(file: &Arc<str>, text: &str, pieces: &[Range<usize>]) -> Option<File> {
+    limit_calls();
+    limits::check(&Place::whole(file), text).ok()?;
+    let mut whole: Option<File> = None;
+    for range in pieces {
+        let piece = text.get(range.clone())?;
+        let production = match whole {
+            None => Rule::file,
+            Some(_) => Rule::only_items,
+        };
+        let mut builder = Builder {
+            comments: comments::scan(file, piece),
+            place: Place {
+                start: range.start,
+                ..Place::whole(file)
+            },
+            text: piece,
+            problems: Diagnostics::default(),
+        };
+        let pair = Grammar::parse(production, piece).ok()?.next()?;
+        let parts = builder.parts(pair);
+        if !builder.problems.is_empty() {
+            return None;
+        }
+        let comments = parts.comments.into_iter().map(|mut comment| {
+            comment.span.start += range.start;
+            comment.span.end += range.start;
+            comment
+        });
+        match &mut whole {
+            None => {
+                whole = Some(File {
+                    module: parts.module?,
+                    imports: parts.imports,
+                    items: parts.items,
+                    comments: comments.collect(),
+                });
+            }
+            Some(whole) => {
+                whole.items.extend(parts.items);
+                whole.comments.extend(comments);
+            }
+        }
+    }
+    whole
+}
+
+fn limit_calls() {
+    static LIMIT: Once = Once::new();
+    LIMIT.call_once(|| pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT)));
+}
+
 fn tree<T>(
     place: Place,
     text: &str,
     production: Rule,
     build: impl FnOnce(&mut Builder<'_>, Pair<'_, Rule>) -> Option<T>,
 ) -> Result<T, Diagnostics> {
-    static LIMIT: Once = Once::new();
-    LIMIT.call_once(|| pest::set_call_limit(std::num::NonZeroUsize::new(CALL_LIMIT)));
+    limit_calls();
     limits::check(&place, text)?;
     let mut pairs = Grammar::parse(production, text)
         .map_err(|error| slips::explain(&place, text, &slips::detailed(text, production, error)))?;
@@ -183,6 +246,14 @@ fn plain(text: &str) -> String {
     });
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     words.join(" ")
+}
+
+/// What a file has, or a piece of one.
+struct Parts {
+    module: Option<Text>,
+    imports: Vec<Import>,
+    items: Vec<Item>,
+    comments: Vec<Comment>,
 }
 
 struct Builder<'a> {
@@ -250,6 +321,16 @@ impl Builder<'_> {
     }
 
     fn file(&mut self, pair: Pair<'_, Rule>) -> Option<File> {
+        let parts = self.parts(pair);
+        Some(File {
+            module: parts.module?,
+            imports: parts.imports,
+            items: parts.items,
+            comments: parts.comments,
+        })
+    }
+
+    fn parts(&mut self, pair: Pair<'_, Rule>) -> Parts {
         let mut module = None;
         let mut imports = Vec::new();
         let mut items = Vec::new();
@@ -280,12 +361,12 @@ impl Builder<'_> {
         }
         let mut comments = std::mem::take(&mut self.comments);
         comments.retain(|comment| !comment.doc);
-        Some(File {
-            module: module?,
+        Parts {
+            module,
             imports,
             items,
             comments,
-        })
+        }
     }
 
     fn import(&mut self, pair: Pair<'_, Rule>) -> Option<Import> {
@@ -971,4 +1052,52 @@ fn quantifier(pair: &Pair<'_, Rule>) -> Option<Quantifier> {
 
 fn day(pair: &Pair<'_, Rule>) -> Option<Day> {
     Day::ALL.into_iter().find(|day| day.text() == pair.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Items of all kinds, with comments in all places, as large as several pieces.
+    fn large() -> String {
+        let mut text = "policy 1 module large # here\n\nimport @a from other\n".to_owned();
+        for number in 0..2_000 {
+            text.push_str(&format!(
+                "## documented\n## twice\nrule r{number} {{ # \"}}\n  from any issuer\n  by client \"a\\\"}}\" \
+                 # b\n  to audience \"{{{number}\"\n  when (scope has \"x\")\n  use mint {{ scope: [\"x\"] }}\n}} # after\n\
+                 # alone\ndef d{number} = scope has \"y\"\nlist @l{number} : string = [\n  \"a\", # in\n]\n"
+            ));
+        }
+        text
+    }
+
+    #[test]
+    fn a_large_file_reads_the_same_in_pieces() {
+        let (file, text) = (Arc::from("large.policy"), large());
+        let pieces = pieces::of(&text);
+        assert!(pieces.len() > 3, "{pieces:?}");
+        let whole = as_a_whole(&file, &text).unwrap();
+        let read = by_pieces(&file, &text, &pieces).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{whole:?}"));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_piece_is_said_of_the_whole() {
+        let file = Arc::from("large.policy");
+        for (wrong, by) in [
+            ("} # after", "} } # after"),
+            ("use mint", "use"),
+            (
+                "has \"y\"",
+                "has \"y\" and scope has \"z\" or scope has \"w\"",
+            ),
+        ] {
+            let text = large();
+            let at = text.rfind(wrong).unwrap();
+            let text = format!("{}{by}{}", &text[..at], &text[at + wrong.len()..]);
+            let whole = as_a_whole(&file, &text).unwrap_err();
+            let read = parse(&file, &text).unwrap_err();
+            assert_eq!(format!("{read:?}"), format!("{whole:?}"));
+        }
+    }
 }
