@@ -14,6 +14,8 @@ use super::{
 };
 use crate::config::{self, Tests};
 use crate::oauth::id::RealmName;
+use crate::policy::prove::{self, Checked, Differences};
+use crate::provider::Processor;
 use crate::services::Services;
 use crate::snapshot::{Realm, Snapshot};
 use replay::Replaying;
@@ -21,12 +23,14 @@ use report::{Items, Presence, RealmReport, Report};
 
 /// Say which requests two configurations decide differently, and whether anything widens.
 ///
-/// Requests are taken from the audit: every recorded one is decided by both. Something widens where a request is
+/// Every change of outcome that some request can have is shown with one such request, worked out from the rules;
+/// with `--audit`, every recorded request is decided by both besides, and counted. Something widens where a request is
 /// permitted that was refused, or where more may be issued for it: another audience, more scope, a longer
 /// life, another subject or token type, an actor less, a claim or parameter that is new or different, or
 /// whatever another processor makes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  cambist diff /etc/cambist checkout
   cambist diff /etc/cambist checkout --audit audit.jsonl
   cambist diff old new --audit audit.jsonl --audit audit.jsonl.1 --format markdown
 
@@ -37,7 +41,7 @@ pub(super) struct Diff {
     /// The configuration directory as it would be.
     new: PathBuf,
     /// Records to replay: an audit file, or `-` for standard input; may be repeated.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE")]
     audit: Vec<PathBuf>,
     /// Only this realm.
     #[arg(long, value_name = "NAME")]
@@ -85,7 +89,8 @@ pub(super) fn run(verb: &Diff) -> Exit {
                 _ => Presence::Both,
             },
             items: Items::between(items(pair.0), items(pair.1)),
-            replay: replays.remove(&name),
+            possible: pair.0.zip(pair.1).map(|(old, new)| possible(old, new)),
+            replay: replays.remove(&name).filter(|_| !verb.audit.is_empty()),
             name,
         }
     });
@@ -101,7 +106,7 @@ pub(super) fn run(verb: &Diff) -> Exit {
         Format::Markdown => report.markdown(),
     })?;
     // A gate through which nothing went proves nothing.
-    if report.requests() == 0 && names_both(&report) {
+    if !verb.audit.is_empty() && report.requests() == 0 && names_both(&report) {
         return Err(could_not(
             "there is no recorded request that could be replayed",
         ));
@@ -109,6 +114,19 @@ pub(super) fn run(verb: &Diff) -> Exit {
     match report.widens() && !verb.allow_widening {
         true => Ok(FINDINGS),
         false => Ok(GOOD),
+    }
+}
+
+/// Every change of outcome from one realm to another.
+fn possible(old: &Realm, new: &Realm) -> Differences {
+    let name = |processor: &Arc<Processor>| processor.id.to_string();
+    prove::diff(checked(old), checked(new), &name)
+}
+
+fn checked(realm: &Realm) -> Checked<'_, Arc<Processor>> {
+    Checked {
+        set: &realm.policies,
+        schema: &realm.schema,
     }
 }
 

@@ -229,6 +229,12 @@ impl<'s> Assembler<'s> {
         }
     }
 
+    /// Whether a client is called so.
+    #[must_use]
+    pub fn has_client(&self, name: &str) -> bool {
+        self.clients.contains_key(name)
+    }
+
     /// See [`assemble`].
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::oauth::id::RealmName;
 use crate::policy::compare::{Change, ChangeKind};
+use crate::policy::prove::Differences;
 
 /// The whole of it.
 pub(super) struct Report {
@@ -21,7 +22,9 @@ pub(super) struct RealmReport {
     pub(super) name: RealmName,
     pub(super) presence: Presence,
     pub(super) items: Items,
-    /// What became of recorded requests; none where only one side has the realm.
+    /// Every change of outcome that there can be; none where only one side has the realm.
+    pub(super) possible: Option<Differences>,
+    /// What became of recorded requests; none where only one side has the realm, or there is no audit.
     pub(super) replay: Option<Replay>,
 }
 
@@ -140,6 +143,10 @@ impl RealmReport {
                 .replay
                 .as_ref()
                 .is_some_and(|replay| replay.changes().1 > 0)
+            // What is not known to be as narrow as before counts as wider.
+            || self.possible.as_ref().is_some_and(|possible| {
+                !possible.unknown.is_empty() || possible.changes.iter().any(|one| one.widens)
+            })
     }
 
     fn to_json(&self) -> Value {
@@ -156,9 +163,18 @@ impl RealmReport {
                 "removed": self.items.removed,
                 "changed": self.items.changed,
             },
+            "possible": self.possible.as_ref().map(possible_json),
             "replay": self.replay.as_ref().map(Replay::to_json),
         })
     }
+}
+
+fn possible_json(possible: &Differences) -> Value {
+    json!({
+        "rules_compared": possible.compared,
+        "unknown": possible.unknown,
+        "changes": possible.changes.iter().map(Change::to_json).collect::<Vec<_>>(),
+    })
 }
 
 impl Replay {

@@ -1,7 +1,8 @@
 //! A report for people: on a terminal, and in a pull request.
 
 use super::report::{Audit, Group, Presence, RealmReport, Replay, Report};
-use crate::policy::compare::Side;
+use crate::policy::compare::{Change, Side};
+use crate::policy::prove::Differences;
 
 /// What is shown of a request, beside its id.
 const SHOWN: [&str; 6] = [
@@ -61,7 +62,10 @@ impl RealmReport {
         match (self.presence, &self.replay) {
             (Presence::Gone, _) => "is gone: nothing is issued there any more".to_owned(),
             (Presence::New, _) => "is new: what it issues, nothing issued before".to_owned(),
-            (Presence::Both, None) => "was not compared".to_owned(),
+            (Presence::Both, None) => match &self.possible {
+                Some(possible) => possible_summary(possible),
+                None => "was not compared".to_owned(),
+            },
             (Presence::Both, Some(replay)) => {
                 let (changed, widened) = replay.changes();
                 format!(
@@ -79,7 +83,17 @@ impl RealmReport {
         for item in self.items.signed() {
             out.push_str(&format!("  {item}\n"));
         }
+        if let Some(possible) = &self.possible {
+            for change in &possible.changes {
+                possible_text(change, out);
+            }
+            let unknown = possible.unknown.iter();
+            unknown.for_each(|what| out.push_str(&format!("\n  unknown: {}\n", shown(what))));
+        }
         let Some(replay) = &self.replay else { return };
+        if let Some(possible) = &self.possible {
+            out.push_str(&format!("\n  {}\n", possible_summary(possible)));
+        }
         for group in &replay.groups {
             group.text(out);
         }
@@ -98,6 +112,24 @@ impl RealmReport {
             code(self.name.as_str()),
             first_upper(&self.summary())
         ));
+        if let Some(possible) = &self.possible {
+            if self.replay.is_some() {
+                out.push_str(&format!(
+                    "\n{}.\n",
+                    first_upper(&possible_summary(possible))
+                ));
+            }
+            if !possible.changes.is_empty() {
+                out.push_str("\n| | before | after | differs | for example |\n");
+                out.push_str("|---|---|---|---|---|\n");
+                for change in &possible.changes {
+                    possible_markdown(change, out);
+                }
+            }
+            for what in &possible.unknown {
+                out.push_str(&format!("- unknown: {}\n", escaped(what)));
+            }
+        }
         if let Some(replay) = self.replay.as_ref().filter(|it| !it.groups.is_empty()) {
             out.push_str("\n| requests | | before | after | differs | example |\n");
             out.push_str("|---:|---|---|---|---|---|\n");
@@ -124,6 +156,74 @@ impl RealmReport {
             out.push_str("\n</details>\n");
         }
     }
+}
+
+/// How many changes of outcome there can be.
+fn possible_summary(possible: &Differences) -> String {
+    let wide = possible.changes.iter().filter(|one| one.widens).count();
+    let unknown = match possible.unknown.len() {
+        0 => String::new(),
+        some => format!(", and {some} that could not be worked out"),
+    };
+    match possible.changes.len() {
+        0 => format!("no request is decided otherwise{unknown}"),
+        1 => format!("1 change of outcome, {wide} widens{unknown}"),
+        many => format!("{many} changes of outcome, {wide} widen{unknown}"),
+    }
+}
+
+/// A request that nobody sent: its attributes, but those that it has as any other.
+fn made_up(change: &Change) -> Vec<String> {
+    let facts = change.witness.iter();
+    let told = facts.filter_map(|(path, value)| Some((path, plain(value)?)));
+    told.map(|(path, value)| format!("{path} {value}"))
+        .collect()
+}
+
+fn possible_text(change: &Change, out: &mut String) {
+    let wide = if change.widens { "  WIDENS" } else { "" };
+    out.push_str(&format!("\n  {}{wide}\n", change.kind.text()));
+    let mut line = |word: &str, text: &str| {
+        out.push_str(&format!("    {word:9}{}\n", shown(text)));
+    };
+    line("before", &change.before.line());
+    line("after", &change.after.line());
+    for difference in &change.differences {
+        let wide = if difference.widens { "  (wider)" } else { "" };
+        line("differs", &format!("{}{wide}", difference.text(false)));
+    }
+    for side in [&change.before, &change.after] {
+        if let Some(bounds) = side.bounds().filter(|_| change.differences.is_empty()) {
+            line("bounds", &bounds);
+        }
+    }
+    for (place, fact) in made_up(change).iter().enumerate() {
+        line(if place == 0 { "request" } else { "" }, fact);
+    }
+}
+
+fn possible_markdown(change: &Change, out: &mut String) {
+    let wide = if change.widens { "**widens**" } else { "" };
+    let side = |side: &Side| {
+        let bounds = side.bounds().filter(|_| change.differences.is_empty());
+        let bounds = bounds.map_or(String::new(), |bounds| format!("<br>{}", code(&bounds)));
+        format!("{}{bounds}", code(&side.line()))
+    };
+    // Nobody is known by what the analyser made up.
+    let differs = change.differences.iter().map(|one| {
+        let wide = if one.widens { " **wider**" } else { "" };
+        format!("{}{wide}", code(&one.text(false)))
+    });
+    let differs: Vec<String> = differs.collect();
+    let request: Vec<String> = made_up(change).iter().map(|fact| code(fact)).collect();
+    out.push_str(&format!(
+        "| {}{wide} | {} | {} | {} | {} |\n",
+        escaped(&format!("{} ", change.kind.text())),
+        side(&change.before),
+        side(&change.after),
+        differs.join("<br>"),
+        request.join("<br>"),
+    ));
 }
 
 impl Replay {

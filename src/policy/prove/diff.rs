@@ -19,6 +19,7 @@ use crate::context::ExchangeContext;
 use crate::oauth::error::ErrorCode;
 use crate::policy::PolicySet;
 use crate::policy::compare::{Change, Refusal, Side, changed, side};
+use crate::policy::facts;
 use crate::policy::rule::{Clients, Comparison, Constant, IssuedTest, MemberTest, Test, UseRule};
 use crate::policy::schema::Schema;
 use crate::policy::trial::NOW;
@@ -200,7 +201,7 @@ impl<'a, P> Direction<'a, P> {
                 // Decided there too: set aside with all that the same rule decides.
                 (Some(by), Some(_)) => parts.push(self.not_decided_by(by)),
                 _ => {
-                    self.add(witness.facts, found);
+                    self.add(*witness, found);
                     return;
                 }
             }
@@ -236,7 +237,7 @@ impl<'a, P> Direction<'a, P> {
                 parts.push(Formula::Issued(of, test));
             }
             if let Some(witness) = self.both(parts, place, other, rule, found) {
-                differs |= self.add(witness.facts, found);
+                differs |= self.add(witness, found);
             } else if test.is_none() {
                 return;
             }
@@ -290,11 +291,7 @@ impl<'a, P> Direction<'a, P> {
 
     /// The same request in the other realm; `None` where it cannot be one there.
     fn there(&self, witness: &Witness) -> Option<ExchangeContext> {
-        self.theirs
-            .ground
-            .assembler
-            .assemble(&witness.facts, NOW)
-            .ok()
+        in_realm(&self.theirs.ground, &witness.facts).ok()
     }
 
     /// The rule of the other set that decides a request, and permits.
@@ -322,31 +319,70 @@ impl<'a, P> Direction<'a, P> {
     }
 
     /// Adds what both make of a request, if they differ.
-    fn add(&self, facts: Map<String, Json>, found: &mut Found) -> bool {
-        let here = match self.mine.ground.assembler.assemble(&facts, NOW) {
-            Ok(context) => side(self.mine.set(), &context, |p| (self.name)(p)),
-            Err(problems) => no_request(&problems),
+    fn add(&self, witness: Witness, found: &mut Found) -> bool {
+        let Some(change) = self.change(&witness.facts) else {
+            return false;
         };
-        let there = match self.theirs.ground.assembler.assemble(&facts, NOW) {
-            Ok(context) => side(self.theirs.set(), &context, |p| (self.name)(p)),
-            Err(problems) => no_request(&problems),
-        };
+        let key = |change: &Change| (change.before.line(), change.after.line());
+        let named = key(&change);
+        if !found.changes.contains_key(&named) {
+            // The smallest request that is decided like this on both sides.
+            let differences = |change: &Change| {
+                let named = change.differences.iter().map(|one| one.what.clone());
+                named.collect::<Vec<_>>()
+            };
+            let told = differences(&change);
+            let witness = witness.smaller(&self.mine.ground, |smaller| {
+                let change = self.change(&smaller.facts);
+                change.is_some_and(|change| key(&change) == named && differences(&change) == told)
+            });
+            let change = self.change(&witness.facts).unwrap_or(change);
+            found.changes.insert(named, change);
+        }
+        true
+    }
+
+    /// What becomes of a request.
+    fn change(&self, facts: &Map<String, Json>) -> Option<Change> {
+        let side_of =
+            |questions: &Questions<'a, P>| match questions.ground.assembler.assemble(facts, NOW) {
+                Ok(context) => side(questions.set(), &context, |p| (self.name)(p)),
+                Err(problems) => no_request(&problems),
+            };
+        let (here, there) = (side_of(&self.mine), side_of(&self.theirs));
         let (before, after) = match self.forwards {
             true => (there, here),
             false => (here, there),
         };
-        match changed(before, after, facts) {
-            Some(change) => {
-                let key = (change.before.line(), change.after.line());
-                found.changes.entry(key).or_insert(change);
-                true
-            }
-            None => false,
-        }
+        changed(before, after, facts.clone())
     }
 }
 
-/// In the other realm there is no such request: its client or issuer is unknown, or declares something else.
+/// A request as a realm reads it: claims that it does not declare are not read, and those that it requires
+/// are there.
+fn in_realm<P>(
+    ground: &Ground<'_, P>,
+    facts: &Map<String, Json>,
+) -> Result<ExchangeContext, Vec<String>> {
+    let mut facts = facts.clone();
+    let client = facts.get("client.id").and_then(Json::as_str);
+    if !client.is_some_and(|client| ground.assembler.has_client(client)) {
+        let problem = format!("client `{}` is not registered", client.unwrap_or_default());
+        return Err(vec![problem]);
+    }
+    for party in facts::PARTIES {
+        let issuer = party.issuer(&facts, ground.schema);
+        let declared = |path: &str| match path.strip_prefix(party.claims) {
+            Some(name) => issuer.is_some_and(|issuer| issuer.claims.contains_key(name)),
+            None => true,
+        };
+        facts.retain(|path, _| declared(path));
+    }
+    facts::placeholders(&mut facts, ground.schema);
+    ground.assembler.assemble(&facts, NOW)
+}
+
+/// In the other realm there is no such request: its client or issuer is unknown.
 fn no_request(problems: &[String]) -> Side {
     Side::Refused(Refusal {
         code: ErrorCode::InvalidRequest,

@@ -193,13 +193,7 @@ impl<'a> Model<'a> {
         self.by_path.get(path).copied()
     }
 
-    fn add_variable(
-        &mut self,
-        path: &str,
-        kind: Kind,
-        many: bool,
-        presence: Presence,
-    ) -> (usize, bool) {
+    fn declare(&mut self, path: &str, kind: Kind, many: bool, presence: Presence) -> (usize, bool) {
         if let Some(number) = self.by_path.get(path) {
             return (*number, false);
         }
@@ -232,7 +226,7 @@ impl<'a> Model<'a> {
 
     /// Something that may be or not, about an attribute.
     pub(super) fn doubt(&mut self, about: &'static str) -> Node {
-        let (number, new) = self.add_variable(
+        let (number, new) = self.declare(
             &format!("doubt {about}"),
             Kind::Flag,
             false,
@@ -420,7 +414,7 @@ impl<'a> Model<'a> {
             later => Presence::Under(self.hop_flag(later - 1)),
         };
         let path = format!("hop{hop}");
-        self.add_variable(&path, Kind::Flag, false, presence).0
+        self.declare(&path, Kind::Flag, false, presence).0
     }
 
     fn of_hop(&mut self, hop: usize, name: &str) -> usize {
@@ -439,7 +433,7 @@ impl<'a> Model<'a> {
             ("issuer", _) => Presence::With(flag),
             _ => Presence::Under(flag),
         };
-        let (number, new) = self.add_variable(&format!("{of}.{name}"), kind, false, presence);
+        let (number, new) = self.declare(&format!("{of}.{name}"), kind, false, presence);
         if new && name != "issuer" {
             // One that has neither `sub` nor `client_id` is nobody.
             let sub = self.identity(of, flag, "sub");
@@ -458,8 +452,7 @@ impl<'a> Model<'a> {
 
     fn may_act_flag(&mut self) -> usize {
         let path = "subject.may_act";
-        self.add_variable(path, Kind::Flag, false, Presence::Maybe)
-            .0
+        self.declare(path, Kind::Flag, false, Presence::Maybe).0
     }
 
     pub(super) fn of_may_act(&mut self, name: &str) -> usize {
@@ -473,8 +466,7 @@ impl<'a> Model<'a> {
     }
 
     fn actor_flag(&mut self) -> usize {
-        self.add_variable("actor", Kind::Flag, false, Presence::Maybe)
-            .0
+        self.declare("actor", Kind::Flag, false, Presence::Maybe).0
     }
 
     fn aliases(&self, and: Option<&str>) -> BTreeSet<Arc<str>> {
@@ -540,7 +532,7 @@ impl<'a> Model<'a> {
             _ if always => Presence::Always,
             _ => Presence::Maybe,
         };
-        let (number, _) = self.add_variable(path, kind, ty.is_set(), presence);
+        let (number, _) = self.declare(path, kind, ty.is_set(), presence);
         match (party, name) {
             ("subject" | "actor", "token_type") => {
                 let of_issuer = |issuer: &IssuerSchema| {
@@ -643,7 +635,7 @@ impl<'a> Model<'a> {
                 _ => Presence::Maybe,
             };
             let many = ty == ClaimType::StringSet;
-            let (number, _) = self.add_variable(&path, kind, many, presence);
+            let (number, _) = self.declare(&path, kind, many, presence);
             self.declared(party, name, ty, number);
             places.push(Place::Variable(number));
         }

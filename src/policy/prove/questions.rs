@@ -315,7 +315,8 @@ impl<'a, P> Questions<'a, P> {
                     found.push(Finding::unknown(&name, &about, Some(&one.span), &why));
                 }
                 Selected::By(witness) => {
-                    let witness = witness.smaller(&self.ground, |context| {
+                    let witness = witness.smaller(&self.ground, |witness| {
+                        let context = &witness.context;
                         base.holds(set, context) && self.bars(context, &[a, b]).is_empty()
                     });
                     let finding = self.overlap(one, other, witness);
@@ -795,7 +796,8 @@ impl<'a, P> Questions<'a, P> {
                 Selected::Never(_) => {}
                 Selected::By(witness) => {
                     let set = self.set();
-                    let witness = witness.smaller(&self.ground, |context| {
+                    let witness = witness.smaller(&self.ground, |witness| {
+                        let context = &witness.context;
                         base.holds(set, context) && self.bars(context, &[place]).is_empty()
                     });
                     let outcome = self.outcome(rule);
@@ -837,7 +839,8 @@ impl<'a, P> Questions<'a, P> {
             Answer::Never => self.verdicts.is_never(question, Vec::new()),
             Answer::Of(witness) => {
                 let set = self.set();
-                let witness = witness.smaller(&self.ground, |context| both.holds(set, context));
+                let witness =
+                    witness.smaller(&self.ground, |witness| both.holds(set, &witness.context));
                 found.push(Finding::not_disjoint(
                     proof,
                     claim,
@@ -896,7 +899,8 @@ impl<'a, P> Questions<'a, P> {
             let by = self.decided_by(processor, &witness.context);
             let Some((place, rule)) = by.and_then(|place| Some((place, self.rule(place)?))) else {
                 let all = Formula::All(parts);
-                let witness = witness.smaller(&self.ground, |context| {
+                let witness = witness.smaller(&self.ground, |witness| {
+                    let context = &witness.context;
                     all.holds(set, context) && self.decided_by(processor, context).is_none()
                 });
                 let decided = side(set, &witness.context, |processor| (self.name)(processor));

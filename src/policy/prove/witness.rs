@@ -42,11 +42,11 @@ impl Witness {
             .then_some(witness)
     }
 
-    /// The same with less in it, where the question, or whatever `holds` asks, holds of that as well.
+    /// The same with less in it, where what `holds` asks holds of that as well.
     pub(super) fn smaller<P>(
         mut self,
         ground: &Ground<'_, P>,
-        holds: impl Fn(&ExchangeContext) -> bool,
+        holds: impl Fn(&Self) -> bool,
     ) -> Self {
         let paths: Vec<String> = self.facts.keys().cloned().collect();
         for path in paths {
@@ -54,7 +54,7 @@ impl Witness {
             without.remove(&path);
             if let Some(smaller) = Self::of(without, ground)
                 && smaller.facts.len() < self.facts.len()
-                && holds(&smaller.context)
+                && holds(&smaller)
             {
                 self = smaller;
                 continue;
@@ -71,7 +71,7 @@ impl Witness {
                     continue;
                 }
                 if let Some(smaller) = Self::of(less, ground)
-                    && holds(&smaller.context)
+                    && holds(&smaller)
                 {
                     self = smaller;
                 }
