@@ -67,6 +67,7 @@ pub fn check(
         module: 0,
         expanding: Vec::new(),
         item: None,
+        of_proof: false,
         tests: 0,
         tests_in_all: 0,
         depth: 0,
@@ -167,6 +168,8 @@ struct Checker<'a> {
     expanding: Vec<(usize, &'a ast::Def)>,
     /// The name of the rule at hand.
     item: Option<&'a Span>,
+    /// Whether a proof is at hand, whose conditions cannot be of some issuers only.
+    of_proof: bool,
     /// How many tests the rule at hand has so far, and all rules.
     tests: usize,
     tests_in_all: usize,
@@ -720,7 +723,11 @@ impl<'a> Checker<'a> {
                 other.alias
             );
             let problem = Diagnostic::error("E0202", message).at(&path.span);
-            return Err(problem.help("narrow `from`, or declare one type").into());
+            let help = match self.of_proof {
+                true => "a proof speaks of every issuer: declare one type",
+                false => "narrow `from`, or declare one type",
+            };
+            return Err(problem.help(help).into());
         }
         let optional =
             declared.len() < schemas.len() || declared.iter().any(|(_, (_, claim))| claim.optional);

@@ -504,7 +504,10 @@ impl<'a> Checker<'a> {
                         "`*` in a pattern of `{path}` would mean another thing for each issuer: their `separators` differ"
                     );
                     let problem = Diagnostic::error("E0202", message).at(&span);
-                    self.report(problem.help("narrow `from`, or declare the same `separators`"));
+                    self.report(problem.help(match self.of_proof {
+                        true => "a proof speaks of every issuer: declare the same `separators`",
+                        false => "narrow `from`, or declare the same `separators`",
+                    }));
                     None
                 }
                 Type::String => Some(Test::Like(self.glob(&text, &left.separators, &span)?)),

@@ -25,6 +25,7 @@ impl<'a> Checker<'a> {
             })
             .collect();
         let everybody = self.everybody();
+        self.of_proof = true;
         let mut proofs = Vec::new();
         for (index, file) in files.iter().enumerate() {
             self.module = index;
@@ -32,6 +33,7 @@ impl<'a> Checker<'a> {
                 proofs.extend(self.proof(&file.module, proof, &rules, &everybody));
             }
         }
+        self.of_proof = false;
         proofs
     }
 

@@ -404,13 +404,19 @@ impl<P> Search<'_, P> {
             change(&mut facts);
             missed.push((about.to_owned(), facts));
         };
-        if facts.contains_key("resource") {
+        let asks = |path| {
+            facts
+                .get(path)
+                .and_then(Json::as_array)
+                .is_some_and(|set| !set.is_empty())
+        };
+        if asks("resource") {
             change("another resource", &|facts| {
                 let elsewhere = format!("https://{ELSEWHERE}.example");
                 facts.insert("resource".to_owned(), json!([elsewhere]));
             });
         }
-        if facts.contains_key("audience") {
+        if asks("audience") {
             change("another audience", &|facts| {
                 facts.insert("audience".to_owned(), json!([ELSEWHERE]));
             });
