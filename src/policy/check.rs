@@ -73,8 +73,13 @@ pub fn check(
         depth: 0,
         problems: Diagnostics::default(),
     };
-    let mut rules = Vec::new();
-    let mut denies = Vec::new();
+    // A rule is large, and there may be many: no room is taken twice over.
+    let count = |kind| {
+        let items = files.iter().flat_map(ast::File::rules);
+        items.filter(|item| item.kind == kind).count()
+    };
+    let mut rules = Vec::with_capacity(count(ItemKind::Rule));
+    let mut denies = Vec::with_capacity(count(ItemKind::Deny));
     checker.collect(files);
     for (index, file) in files.iter().enumerate() {
         for item in file.rules() {
@@ -816,7 +821,9 @@ fn split_scope(condition: Condition) -> (Condition, Condition) {
         });
         scope > 0 && other == 0
     };
-    let (scope, rest): (Vec<_>, Vec<_>) = parts.into_iter().partition(about_scope);
+    let (mut scope, mut rest): (Vec<_>, Vec<_>) = parts.into_iter().partition(about_scope);
+    scope.shrink_to_fit();
+    rest.shrink_to_fit();
     (Condition::All(scope), Condition::All(rest))
 }
 

@@ -1,6 +1,7 @@
 //! What may be issued: computed once at the decision, checked once against what a provider made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::decision::{Denial, Permit, Reason};
@@ -234,8 +235,7 @@ pub(super) fn permit<'a, P>(
         .parameters
         .get("sub")
         .is_none_or(ParameterValue::begins_open);
-    let taken = |begins: &Arc<str>| subject.as_str().starts_with(&**begins);
-    if as_it_is && !context.subject.issuer.is_own() && given.iter().any(taken) {
+    if as_it_is && !context.subject.issuer.is_own() && begins_with_one(subject.as_str(), given) {
         return Err(refuse(ErrorCode::InvalidRequest, Reason::SubjectTaken));
     }
     let audience = audience_of(outcome, context, resources);
@@ -281,6 +281,25 @@ pub(super) fn permit<'a, P>(
         parameters,
         context,
     })
+}
+
+/// Whether a text begins with one of others, of which there may be as many as rules.
+fn begins_with_one(text: &str, others: &BTreeSet<Arc<str>>) -> bool {
+    let mut text = text;
+    // Whatever lies between the beginning of a text and that text begins so too: the greatest that is not
+    // after the text is one, or all that are lie before where the two part.
+    while let Some(last) = others
+        .range::<str, _>((Bound::Unbounded, Bound::Included(text)))
+        .next_back()
+    {
+        if text.starts_with(&**last) {
+            return true;
+        }
+        let same = text.chars().zip(last.chars()).take_while(|(a, b)| a == b);
+        let common: usize = same.map(|(a, _)| a.len_utf8()).sum();
+        text = text.get(..common).unwrap_or_default();
+    }
+    false
 }
 
 /// Who acts, over those who acted before. The subject's own chain is never lost, and its `may_act` only
@@ -437,6 +456,31 @@ fn known<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn beginnings_are_found_among_many() {
+        let mut texts = vec![String::new()];
+        for _ in 0..4 {
+            let longer = texts
+                .iter()
+                .flat_map(|text| ["a", "b", "é"].map(|c| format!("{text}{c}")));
+            texts.extend(longer.collect::<Vec<String>>());
+        }
+        texts.sort();
+        texts.dedup();
+        for step in [1, 2, 3, 5, 7, 11, 29] {
+            let others = texts
+                .iter()
+                .skip(step)
+                .step_by(step)
+                .map(|text| Arc::from(&**text));
+            let others: BTreeSet<Arc<str>> = others.collect();
+            for text in &texts {
+                let expected = others.iter().any(|other| text.starts_with(&**other));
+                assert_eq!(begins_with_one(text, &others), expected, "{text} {step}");
+            }
+        }
+    }
     use crate::diagnostic::Span;
     use crate::oauth::id::RuleId;
     use crate::oauth::response::Facts;

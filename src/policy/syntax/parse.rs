@@ -617,6 +617,7 @@ impl Builder<'_> {
                 },
             }
         }
+        clauses.shrink_to_fit();
         Some(ast::Rule {
             kind,
             name: name?,

@@ -20,6 +20,12 @@ pub(super) enum Dimension {
 }
 
 impl Dimension {
+    /// An attribute that every realm has.
+    pub(super) fn fixed(path: &str) -> Option<Self> {
+        let attribute = ATTRIBUTES.iter().find(|attribute| attribute.path == path)?;
+        Some(Self::Scalar(AttributeRef::Fixed(attribute)))
+    }
+
     /// Whether every request has a value of it.
     pub(super) fn is_always_there(&self) -> bool {
         matches!(self, Self::Scalar(AttributeRef::Fixed(attribute)) if !attribute.optional)
@@ -59,12 +65,6 @@ impl Dimensions {
         self.all.push(dimension.clone());
         self.places.insert(dimension, place);
         place
-    }
-
-    /// The number of an attribute that every realm has.
-    pub(super) fn fixed(&mut self, path: &str) -> Option<u32> {
-        let attribute = ATTRIBUTES.iter().find(|attribute| attribute.path == path)?;
-        Some(self.number(Dimension::Scalar(AttributeRef::Fixed(attribute))))
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Dimension> {

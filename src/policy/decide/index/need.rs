@@ -51,11 +51,7 @@ impl Reader<'_> {
     }
 
     fn fixed(&mut self, path: &str, keys: Option<Vec<Key>>) -> Needs {
-        let Some(dimension) = self.dimensions.fixed(path) else {
-            return Some(Vec::new());
-        };
-        let dimension = self.dimensions.get(dimension).cloned();
-        match dimension {
+        match Dimension::fixed(path) {
             Some(dimension) => self.need(dimension, keys),
             None => Some(Vec::new()),
         }
