@@ -229,12 +229,6 @@ impl<'s> Assembler<'s> {
         }
     }
 
-    /// Whether a client is called so.
-    #[must_use]
-    pub fn has_client(&self, name: &str) -> bool {
-        self.clients.contains_key(name)
-    }
-
     /// See [`assemble`].
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub use witness::Witness;
 use super::decide::PolicySet;
 use super::schema::Schema;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::oauth::id::RuleId;
 use finding::Finding;
 use questions::Questions;
 
@@ -50,6 +51,8 @@ pub type Name<'n, P> = &'n dyn Fn(&P) -> String;
 pub struct Proved {
     /// What was found: errors where a load must not go on.
     pub findings: Diagnostics,
+    /// The same as data: the code, and the rules and denies that it is about. What is not there was proved.
+    pub conclusions: Vec<(&'static str, Vec<RuleId>)>,
     /// For the next load.
     pub verdicts: Verdicts,
 }
@@ -76,11 +79,14 @@ pub fn prove<P>(
     questions.proofs(&mut found);
     let mut findings = Diagnostics::default();
     let mut used: BTreeSet<&str> = BTreeSet::new();
+    let mut conclusions = Vec::new();
     for Finding {
         diagnostic,
+        rules,
         unknown,
     } in found
     {
+        conclusions.push((diagnostic.code, rules));
         match unknown.as_ref().and_then(|name| accepted.get(name)) {
             Some(name) => {
                 used.insert(name);
@@ -100,6 +106,7 @@ pub fn prove<P>(
     }
     Proved {
         findings,
+        conclusions,
         verdicts: questions.verdicts,
     }
 }

@@ -19,7 +19,7 @@ use crate::context::ExchangeContext;
 use crate::oauth::error::ErrorCode;
 use crate::policy::PolicySet;
 use crate::policy::compare::{Change, Refusal, Side, changed, side};
-use crate::policy::facts;
+use crate::policy::facts::{self, NotAsked, refit};
 use crate::policy::rule::{Clients, Comparison, Constant, IssuedTest, MemberTest, Test, UseRule};
 use crate::policy::schema::Schema;
 use crate::policy::trial::NOW;
@@ -344,11 +344,10 @@ impl<'a, P> Direction<'a, P> {
 
     /// What becomes of a request.
     fn change(&self, facts: &Map<String, Json>) -> Option<Change> {
-        let side_of =
-            |questions: &Questions<'a, P>| match questions.ground.assembler.assemble(facts, NOW) {
-                Ok(context) => side(questions.set(), &context, |p| (self.name)(p)),
-                Err(problems) => no_request(&problems),
-            };
+        let side_of = |questions: &Questions<'a, P>| match in_realm(&questions.ground, facts) {
+            Ok(context) => side(questions.set(), &context, |p| (self.name)(p)),
+            Err(refused) => refused,
+        };
         let (here, there) = (side_of(&self.mine), side_of(&self.theirs));
         let (before, after) = match self.forwards {
             true => (there, here),
@@ -358,38 +357,24 @@ impl<'a, P> Direction<'a, P> {
     }
 }
 
-/// A request as a realm reads it: claims that it does not declare are not read, and those that it requires
-/// are there.
-fn in_realm<P>(
-    ground: &Ground<'_, P>,
-    facts: &Map<String, Json>,
-) -> Result<ExchangeContext, Vec<String>> {
+/// A request as a realm reads it, with what the realm requires; or how it refuses it before any rule is asked.
+fn in_realm<P>(ground: &Ground<'_, P>, facts: &Map<String, Json>) -> Result<ExchangeContext, Side> {
     let mut facts = facts.clone();
-    let client = facts.get("client.id").and_then(Json::as_str);
-    if !client.is_some_and(|client| ground.assembler.has_client(client)) {
-        let problem = format!("client `{}` is not registered", client.unwrap_or_default());
-        return Err(vec![problem]);
-    }
-    for party in facts::PARTIES {
-        let issuer = party.issuer(&facts, ground.schema);
-        let declared = |path: &str| match path.strip_prefix(party.claims) {
-            Some(name) => issuer.is_some_and(|issuer| issuer.claims.contains_key(name)),
-            None => true,
-        };
-        facts.retain(|path, _| declared(path));
-    }
     facts::placeholders(&mut facts, ground.schema);
-    ground.assembler.assemble(&facts, NOW)
-}
-
-/// In the other realm there is no such request: its client or issuer is unknown.
-fn no_request(problems: &[String]) -> Side {
-    Side::Refused(Refusal {
-        code: ErrorCode::InvalidRequest,
-        reason: "no_such_request",
-        why: format!("no such request there: {}", problems.join("; ")),
-        rules: Vec::new(),
-    })
+    let refused = |code, why| {
+        Side::Refused(Refusal {
+            code,
+            reason: "before_rules",
+            why,
+            rules: Vec::new(),
+        })
+    };
+    let facts = refit(&facts, ground.schema).map_err(|reason| match reason {
+        NotAsked::Refused(code, why) => refused(code, why),
+        NotAsked::Unknown(why) => refused(ErrorCode::InvalidRequest, why),
+    })?;
+    let context = ground.assembler.assemble(&facts, NOW);
+    context.map_err(|problems| refused(ErrorCode::InvalidRequest, problems.join("; ")))
 }
 
 /// What shows that two outcomes differ, where not every request does: a longer life, a scope token that only

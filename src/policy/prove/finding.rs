@@ -10,13 +10,24 @@ use crate::policy::rule::{Claim, Proof};
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) diagnostic: Diagnostic,
+    /// The rules and denies that it is about.
+    pub(super) rules: Vec<RuleId>,
     pub(super) unknown: Option<String>,
+}
+
+impl Finding {
+    /// Says which rules it is about.
+    pub(super) fn about<'r>(mut self, rules: impl IntoIterator<Item = &'r RuleId>) -> Self {
+        self.rules.extend(rules.into_iter().cloned());
+        self
+    }
 }
 
 impl From<Diagnostic> for Finding {
     fn from(diagnostic: Diagnostic) -> Self {
         Self {
             diagnostic,
+            rules: Vec::new(),
             unknown: None,
         }
     }
@@ -70,10 +81,13 @@ impl Finding {
                 within(one, other)
             )),
         };
-        if let Some((rule, condition)) = apart {
-            problem = problem.help(format!("or keep them apart, in `{rule}`: when {condition}"));
-        }
-        problem.into()
+        problem = problem.help(match apart {
+            Some((rule, condition)) => format!("or keep them apart, in `{rule}`: when {condition}"),
+            None => {
+                "or keep them apart by what they are for: `from`, `by`, `to` or `actor`".to_owned()
+            }
+        });
+        Self::from(problem).about([one, other])
     }
 
     /// No request is decided by a rule.
@@ -88,17 +102,17 @@ impl Finding {
                     reasons.join(", or ")
                 )),
         };
-        problem.at(at).help("correct it, or delete it").into()
+        Self::from(problem.at(at).help("correct it, or delete it")).about([rule])
     }
 
     /// No request is refused by a deny.
     pub(super) fn vacuous_deny(deny: &RuleId, at: &Span) -> Self {
         let message = format!("no request matches deny `{deny}`: it protects nothing");
-        Diagnostic::error("E0502", message)
+        let problem = Diagnostic::error("E0502", message)
             .at(at)
             .note("its headers and conditions contradict each other, or what a request can be (proved)")
-            .help("correct it, or delete it")
-            .into()
+            .help("correct it, or delete it");
+        Self::from(problem).about([deny])
     }
 
     /// A condition holds of everything that the headers let pass.
@@ -209,6 +223,7 @@ impl Finding {
                 Some(span) => problem.at(span),
                 None => problem,
             },
+            rules: Vec::new(),
             unknown: Some(name.to_owned()),
         }
     }

@@ -312,7 +312,8 @@ impl<'a, P> Questions<'a, P> {
                 Selected::Unknown(why) => {
                     let name = format!("{} and {}", one.id, other.id);
                     let about = format!("that `{}` and `{}` are disjoint", one.id, other.id);
-                    found.push(Finding::unknown(&name, &about, Some(&one.span), &why));
+                    let finding = Finding::unknown(&name, &about, Some(&one.span), &why);
+                    found.push(finding.about([&one.id, &other.id]));
                 }
                 Selected::By(witness) => {
                     let witness = witness.smaller(&self.ground, |witness| {
@@ -337,7 +338,8 @@ impl<'a, P> Questions<'a, P> {
             let name = format!("{} and {}", one.id, other.id);
             let about = format!("that `{}` and `{}` are disjoint", one.id, other.id);
             let why = Why::Disagreement(vec!["the decision".to_owned()]);
-            return Finding::unknown(&name, &about, Some(&one.span), &why);
+            return Finding::unknown(&name, &about, Some(&one.span), &why)
+                .about([&one.id, &other.id]);
         }
         let implies = |questions: &mut Self, a: &'a UseRule<P>, b: &'a UseRule<P>| {
             let narrower = Formula::All(vec![Formula::Rule(a), Formula::Rule(b).not()]);
@@ -430,7 +432,7 @@ impl<'a, P> Questions<'a, P> {
                 Selected::By(_) => {}
                 Selected::Unknown(why) => {
                     let about = format!("whether `{}` can be selected", rule.id);
-                    found.push(Finding::unsure(&about, &rule.span, &why));
+                    found.push(Finding::unsure(&about, &rule.span, &why).about([&rule.id]));
                 }
                 Selected::Never(because) => {
                     let reasons: Vec<String> =
