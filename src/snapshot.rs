@@ -104,6 +104,12 @@ impl Realm {
 }
 
 impl Realm {
+    /// How many proofs stand in its policies; all of them hold, or nothing is known of those that are accepted.
+    #[must_use]
+    pub fn proofs(&self) -> usize {
+        self.policies.proofs().len()
+    }
+
     /// Runs the tests of its policies, and drops them.
     pub fn test(&mut self, problems: &mut Diagnostics) {
         let trials = std::mem::take(&mut self.trials);

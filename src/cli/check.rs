@@ -146,6 +146,7 @@ fn say_to_people(loaded: &Checked, with_index: bool) -> Result<(), u8> {
             plural(sum(|realm| realm.policies.counts().0), "rule", "rules"),
             plural(sum(|realm| realm.policies.counts().1), "deny", "denies"),
             plural(sum(|realm| realm.tests), "test", "tests"),
+            plural(sum(|realm| realm.proofs()), "proof", "proofs"),
             plural(sum(|realm| realm.clients.len()), "client", "clients"),
         ]
         .join(", ")

@@ -13,12 +13,12 @@ use super::{
     services,
 };
 use crate::config::{self, LoadError, Tests};
-use crate::diagnostic::{SourceText, Span, Style};
+use crate::diagnostic::{Severity, SourceText, Span, Style};
 use crate::policy::decide::Coverage;
 use crate::policy::trial::{Trial, Verdict};
 use crate::snapshot::Realm;
 
-/// Run the tests that stand in the policies of a configuration directory.
+/// Run the tests and proofs that stand in the policies of a configuration directory.
 ///
 /// `check` and every reload run them too, and stop at one that fails; this verb shows each, with its
 /// time and what differed, and which rules and conditions no test has seen.
@@ -78,7 +78,14 @@ pub(super) fn run(verb: &Test) -> Exit {
         Ok(snapshot) => snapshot,
         Err(error) => {
             complain_about_load(&error);
-            let code = could_not(NOT_LOADED);
+            // A proof that fails, or rules that select two outcomes, are what this verb is there to find.
+            let code = match proofs_alone(&error) {
+                true => {
+                    complain("error: what must hold of every request does not\n");
+                    FINDINGS
+                }
+                false => could_not(NOT_LOADED),
+            };
             match verb.format {
                 Format::Text => {}
                 Format::Json => say(&format!("{:#}\n", not_loaded_json(&error)))?,
@@ -140,6 +147,16 @@ fn json_of(reports: &[Report<'_>]) -> Value {
             })
         }
     }
+}
+
+/// Whether nothing is wrong but what is proved of the policies.
+fn proofs_alone(error: &LoadError) -> bool {
+    let proved = ["E0501", "E0502", "E0705", "E0902"];
+    let errors = error.diagnostics.sorted();
+    let mut errors = errors
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error);
+    errors.all(|finding| proved.contains(&finding.code))
 }
 
 /// Why there are no results.
@@ -306,6 +323,11 @@ impl<'a> Report<'a> {
             "{}{passed} passed, {failed} failed",
             self.of_realm()
         ));
+        match self.realm.proofs() {
+            0 => {}
+            1 => out.push_str("; 1 proof holds"),
+            many => out.push_str(&format!("; {many} proofs hold")),
+        }
         if let Some(seen) = &self.coverage {
             let (rules, all_rules) = seen.rules();
             let (conditions, all_conditions) = seen.conditions();
@@ -336,6 +358,7 @@ impl<'a> Report<'a> {
         let mut report = json!({
             "passed": self.results.len() - self.failures(),
             "failed": self.failures(),
+            "proofs": self.realm.proofs(),
             "tests": tests,
         });
         if let (Some(seen), Some(members)) = (&self.coverage, report.as_object_mut()) {

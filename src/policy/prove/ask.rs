@@ -7,6 +7,7 @@ use super::domain::Language;
 use super::formula::Formula;
 use super::model::Model;
 use super::solve::{Search, Why};
+use super::text::Work;
 use super::witness::Witness;
 use crate::context::MAX_DEPTH;
 use crate::oauth::id::ClientId;
@@ -39,6 +40,8 @@ pub(in crate::policy) struct Ground<'a, P> {
     pub(super) set: &'a PolicySet<P>,
     pub(super) schema: &'a Schema,
     pub(super) assembler: Assembler<'a>,
+    /// What all questions together took so far.
+    work: Work,
     /// The schema's clients, by id.
     clients: HashMap<&'a ClientId, usize>,
 }
@@ -51,6 +54,7 @@ impl<'a, P> Ground<'a, P> {
             set,
             schema,
             assembler: Assembler::new(schema),
+            work: Work::default(),
             clients: clients.collect(),
         }
     }
@@ -81,7 +85,7 @@ pub(in crate::policy) fn ask<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>
     let clients = clients(ground, formula, &seen);
     let mut model = Model::new(schema, clients, seen.depth());
     let node = model.lower(formula, set.resources());
-    let found = Search::new(&model, &node).and_then(|mut search| {
+    let found = Search::new(&model, &node, &ground.work).and_then(|mut search| {
         let mut witness = None;
         let found = search.find(TRIES, |assignment| {
             witness = Witness::confirmed(&model, assignment, formula, ground);

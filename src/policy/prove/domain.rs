@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::hours;
-use super::text::{Pattern, Shape, TooMany, samples};
+use super::text::{Pattern, Shape, TooMany, Work, samples};
 use super::uris;
 use crate::oauth::scope::Scopes;
 use crate::oauth::target::ResourceRegistry;
@@ -197,6 +197,7 @@ impl Domain {
         kinds: &[Kind],
         languages: &[Language<'_>],
         each: usize,
+        work: &Work,
     ) -> Result<Self, TooMany> {
         let first = kinds.first();
         let mut phantoms = Vec::new();
@@ -210,12 +211,12 @@ impl Domain {
             }
             Some(Kind::Ip) => addresses(languages),
             Some(Kind::Uri) => {
-                let (found, unseen) = uris::candidates(languages, each)?;
+                let (found, unseen) = uris::candidates(languages, each, work)?;
                 phantoms = unseen;
                 found.into_iter().map(Constant::Uri).collect()
             }
             Some(Kind::Flag) | None => Vec::new(),
-            Some(_) => texts(kinds, languages, each)?
+            Some(_) => texts(kinds, languages, each, work)?
                 .into_iter()
                 .map(Constant::Text)
                 .collect(),
@@ -263,6 +264,7 @@ fn texts(
     kinds: &[Kind],
     languages: &[Language<'_>],
     each: usize,
+    work: &Work,
 ) -> Result<Vec<Arc<str>>, TooMany> {
     let mut constants: Vec<Arc<str>> = Vec::new();
     let mut patterns = Vec::new();
@@ -304,7 +306,15 @@ fn texts(
     for kind in open {
         let may_stand = |c| kind.may_stand(c);
         let others: Vec<char> = OTHERS.iter().copied().filter(|c| may_stand(*c)).collect();
-        let fresh = samples(&patterns, Shape::Any, each, &taken, &others, may_stand)?;
+        let fresh = samples(
+            &patterns,
+            Shape::Any,
+            each,
+            &taken,
+            &others,
+            may_stand,
+            work,
+        )?;
         found.extend(fresh.into_iter().map(Arc::from));
     }
     found.push(Arc::from(""));

@@ -13,7 +13,9 @@ use crate::policy::rule::{
 /// Up to so many rules, every pair is held against each other.
 const FEW: usize = 24;
 /// As many pairs are looked at.
-pub(super) const MAX_PAIRS: usize = 4_000_000;
+const MAX_PAIRS: usize = 20_000_000;
+/// As many of them are left to the solver.
+const MAX_LEFT: usize = 500_000;
 /// Lists longer than this do not divide.
 const MAX_KEYS: usize = 512;
 
@@ -414,6 +416,9 @@ impl<W: Fn(usize, usize) -> bool> Division<'_, W> {
                     && one.meet(other)
                 {
                     self.pairs.insert(pair);
+                    if self.pairs.len() > MAX_LEFT {
+                        return None;
+                    }
                 }
             }
         }

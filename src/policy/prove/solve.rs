@@ -8,7 +8,7 @@ use batsat::{Callbacks, ClauseKind, Lit, Solver, SolverInterface, SolverOpts, lb
 
 use super::domain::{Domain, Kind, Sample};
 use super::model::{Granted, Leaf, Model, Node};
-use super::text::TooMany;
+use super::text::{TooMany, Work};
 use crate::policy::rule::Constant;
 
 /// As many conflicts one question may cost. Steps, not time: every replica comes to the same verdict.
@@ -113,6 +113,7 @@ struct Literals {
 /// The solver with one question in it.
 pub(super) struct Search<'m, 'a> {
     model: &'m Model<'a>,
+    work: &'m Work,
     solver: Solver<Steps>,
     yes: Lit,
     domains: Vec<Domain>,
@@ -125,12 +126,13 @@ pub(super) struct Search<'m, 'a> {
 
 impl<'m, 'a> Search<'m, 'a> {
     /// Sets a question up: `node`, and the facts of the model.
-    pub(super) fn new(model: &'m Model<'a>, node: &Node) -> Result<Self, Why> {
+    pub(super) fn new(model: &'m Model<'a>, node: &Node, work: &'m Work) -> Result<Self, Why> {
         let options = SolverOpts::default();
         let mut solver = Solver::new(options, Steps::default());
         let yes = Lit::new(solver.new_var(lbool::TRUE, true), true);
         let mut search = Self {
             model,
+            work,
             solver,
             yes,
             domains: Vec::new(),
@@ -230,7 +232,8 @@ impl<'m, 'a> Search<'m, 'a> {
             (1, 0) => 1,
             _ => scalars + members_of_sets,
         };
-        Domain::new(&kinds, &languages, each.max(1)).map_err(|TooMany| Why::Patterns(path()))
+        Domain::new(&kinds, &languages, each.max(1), self.work)
+            .map_err(|TooMany| Why::Patterns(path()))
     }
 
     fn variable(&mut self, number: usize, domain: usize, offset: usize) {

@@ -3,12 +3,31 @@
 //! [`samples`] gives, for every combination of "matches, matches not" that some string has, the
 //! shortest strings that have it. The walk is bounded in states; beyond that it gives up and says so.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::policy::pattern::{Glob, Piece};
 
 /// The most states that the product of the globs on one attribute may have.
-pub(super) const MAX_STATES: usize = 20_000;
+const MAX_STATES: usize = 20_000;
+/// The most states that all questions of one load may walk through together.
+const MAX_STATES_IN_ALL: usize = 4_000_000;
+
+/// How many states were walked through so far. A bound on steps, not on time: every replica comes to the same
+/// verdicts.
+#[derive(Debug, Default)]
+pub(super) struct Work(Cell<usize>);
+
+impl Work {
+    fn step(&self) -> Result<(), TooMany> {
+        let done = self.0.get() + 1;
+        self.0.set(done);
+        match done > MAX_STATES_IN_ALL {
+            true => Err(TooMany),
+            false => Ok(()),
+        }
+    }
+}
 
 /// A whole-value pattern: literal characters and stars, as [`Glob`] has them.
 #[derive(Clone, Debug)]
@@ -169,6 +188,7 @@ pub(super) fn samples(
     taken: &BTreeSet<String>,
     others: &[char],
     may_stand: impl Fn(char) -> bool,
+    work: &Work,
 ) -> Result<Vec<String>, TooMany> {
     let mut known: BTreeSet<char> = shape.alphabet().chars().collect();
     for pattern in patterns {
@@ -192,7 +212,7 @@ pub(super) fn samples(
     }
     let mut budget = each.saturating_add(1);
     loop {
-        let (found, whole) = walk(patterns, shape, budget, &alphabet)?;
+        let (found, whole) = walk(patterns, shape, budget, &alphabet, work)?;
         let mut short = false;
         let mut samples = Vec::new();
         for (texts, exhausted) in found {
@@ -218,6 +238,7 @@ fn walk(
     shape: Shape,
     budget: usize,
     alphabet: &[char],
+    work: &Work,
 ) -> Result<Walked, TooMany> {
     type State = (Vec<Places>, u8);
     let start: State = (patterns.iter().map(Pattern::start).collect(), 0);
@@ -254,6 +275,7 @@ fn walk(
             texts.push(text.clone());
         }
         if next.get(number).is_some_and(Option::is_none) {
+            work.step()?;
             let mut row = Vec::with_capacity(alphabet.len());
             for c in alphabet {
                 let Some(within) = shape.step(state.1, *c) else {
@@ -320,6 +342,7 @@ mod tests {
             &taken,
             &['x', 'y', 'z'],
             |_| true,
+            &Work::default(),
         )
         .unwrap()
     }
@@ -349,7 +372,16 @@ mod tests {
     fn paths_have_no_empty_segments_and_no_dots() {
         let patterns = [Pattern::exactly("/a"), Pattern::begins("/a/")];
         let none = BTreeSet::new();
-        let found = samples(&patterns, Shape::Path, 8, &none, &['x'], |_| true).unwrap();
+        let found = samples(
+            &patterns,
+            Shape::Path,
+            8,
+            &none,
+            &['x'],
+            |_| true,
+            &Work::default(),
+        )
+        .unwrap();
         for text in &found {
             let uri = format!("https://h.example{text}");
             assert!(uri.parse::<crate::oauth::uri::Uri>().is_ok(), "{uri}");
@@ -363,7 +395,15 @@ mod tests {
             .map(|i| Pattern::glob(&Glob::new(&format!("**{i:x}a{i:x}**"), "").unwrap()))
             .collect();
         let none = BTreeSet::new();
-        let found = samples(&globs, Shape::Any, 1, &none, &['x'], |_| true);
+        let found = samples(
+            &globs,
+            Shape::Any,
+            1,
+            &none,
+            &['x'],
+            |_| true,
+            &Work::default(),
+        );
         assert_eq!(found, Err(TooMany));
     }
 }

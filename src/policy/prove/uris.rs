@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::domain::{Language, of_uris};
-use super::text::{Pattern, Shape, TooMany, samples};
+use super::text::{Pattern, Shape, TooMany, Work, samples};
 use crate::oauth::uri::Uri;
 use crate::policy::pattern::{Host, Path, UriPattern};
 
@@ -21,6 +21,7 @@ const TRIES: usize = 8;
 pub(super) fn candidates(
     languages: &[Language<'_>],
     each: usize,
+    work: &Work,
 ) -> Result<(Vec<Uri>, Vec<Vec<bool>>), TooMany> {
     let mut patterns: Vec<UriPattern> = Vec::new();
     let mut constants: Vec<Uri> = Vec::new();
@@ -53,7 +54,7 @@ pub(super) fn candidates(
             true => &[""],
             false => &["", "?x"],
         };
-        let paths = paths(&here, each, &origin, &taken)?;
+        let paths = paths(&here, each, &origin, &taken, work)?;
         for path in &paths {
             queries.iter().for_each(|query| add(path, query));
         }
@@ -87,6 +88,7 @@ fn paths(
     each: usize,
     origin: &str,
     taken: &BTreeSet<&str>,
+    work: &Work,
 ) -> Result<Vec<String>, TooMany> {
     let containers: Option<BTreeSet<&str>> = here
         .iter()
@@ -133,6 +135,7 @@ fn paths(
         &held,
         OTHERS,
         may_stand,
+        work,
     )
 }
 

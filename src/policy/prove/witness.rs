@@ -104,7 +104,8 @@ impl Witness {
             let said: Vec<String> = self
                 .facts
                 .iter()
-                .filter(|(path, _)| **path != issuer)
+                // What every token of the issuer has, and nothing rests on.
+                .filter(|(path, value)| **path != issuer && value.as_str() != Some("placeholder"))
                 .filter_map(|(path, value)| {
                     let name = path
                         .strip_prefix(party.claims)
