@@ -27,6 +27,8 @@
 //!
 //! **Invariant:** each of these is an absence that one can grep for; the same test does.
 //! - `policy` knows no provider, no network, no clock and no YAML. Time reaches it as `context.now`.
+//! - [`policy::prove`] answers for every request or shows one; what it shows, the evaluator has confirmed. Only its
+//!   `solve` knows `batsat`.
 //! - Only `section` knows `serde_yaml`, only `swap` knows `arc_swap`, only `reload` knows `notify`, only
 //!   `metrics` knows `prometheus`, only `trace` knows `opentelemetry`, only `policy::syntax` knows `pest`,
 //!   only `jose` knows `jsonwebtoken`, only `system` knows `sd_notify`, only `net` and `tls` know `rustls`;

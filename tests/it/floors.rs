@@ -173,6 +173,7 @@ fn each_library_is_known_where_the_map_says() {
         ("tracing_opentelemetry::", &["trace"]),
         ("pest::", &["policy/syntax"]),
         ("pest_derive::", &["policy/syntax"]),
+        ("batsat::", &["policy/prove/solve"]),
         ("jsonwebtoken::", &["jose"]),
         ("aws_lc_rs::", &["jose"]),
         ("rustls::", &["net", "tls"]),

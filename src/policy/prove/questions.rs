@@ -502,7 +502,7 @@ impl<'a, P> Questions<'a, P> {
         selected: impl Fn(&ExchangeContext) -> bool,
     ) -> Option<Witness> {
         let facts = self.verdicts.reached(self.before, said)?;
-        let witness = Witness::of(facts.clone(), &self.ground)?;
+        let witness = Witness::of(facts, &self.ground)?;
         selected(&witness.context).then_some(witness)
     }
 

@@ -18,8 +18,8 @@ pub struct Verdicts {
     ground: Hash,
     /// Questions that hold of no request, and the rules besides those in the question that this rests on.
     never: HashMap<Hash, Vec<Hash>>,
-    /// Requests by which a rule is selected, as tables; they are tried again, not believed.
-    reached: HashMap<Hash, Map<String, Json>>,
+    /// Requests by which a rule is selected, as tables in JSON; they are tried again, not believed.
+    reached: HashMap<Hash, Box<str>>,
     /// How many questions were asked, and how many answered from before.
     pub(super) asked: usize,
     /// See `asked`.
@@ -69,17 +69,14 @@ impl Verdicts {
     }
 
     /// A request that selected a rule before.
-    pub(super) fn reached<'v>(
-        &self,
-        before: Option<&'v Self>,
-        rule: &Hash,
-    ) -> Option<&'v Map<String, Json>> {
+    pub(super) fn reached(&self, before: Option<&Self>, rule: &Hash) -> Option<Map<String, Json>> {
         let before = before.filter(|before| before.ground == self.ground)?;
-        before.reached.get(rule)
+        serde_json::from_str(before.reached.get(rule)?).ok()
     }
 
     pub(super) fn is_reached(&mut self, rule: Hash, facts: Map<String, Json>) {
-        self.reached.insert(rule, facts);
+        let text = Json::Object(facts).to_string();
+        self.reached.insert(rule, text.into());
     }
 }
 
