@@ -210,6 +210,7 @@ pub fn machine(policy: String, data: &str) -> RegoVM {
     let program = Compiler::compile_from_policy(&compiled, &[ANSWER]).expect("a program");
     let mut machine = RegoVM::new_with_policy(compiled);
     machine.load_program(program);
+    machine.set_max_instructions(usize::MAX);
     machine.set_data(data).expect("data");
     machine
 }
