@@ -213,11 +213,16 @@ async fn an_edit_is_seen_and_a_broken_one_changes_nothing() {
     save(POLICY);
     assert_eq!(next(&mut outcomes).await, "applied");
     assert_eq!(exchange(&running).await, 200);
-    // A second file beside it counts too. What contradicts the tests of the first is not taken.
+    // A second file beside it counts too. What contradicts the proofs of the first is not taken.
     let more = "policy 1 module more\ndeny all { to any target }\n";
     fs::write(dir.path().join("more.policy"), more).unwrap();
     assert_eq!(next(&mut outcomes).await, "rejected");
     assert_eq!(exchange(&running).await, 200);
+    let said = admin(&running, "/status").await;
+    assert!(said.contains("E0705"), "{said}");
+    // Nor what contradicts its tests.
+    save(POLICY.split("\nprove ").next().unwrap());
+    assert_eq!(next(&mut outcomes).await, "rejected");
     let said = admin(&running, "/status").await;
     assert!(said.contains("E0701"), "{said}");
     save(POLICY.split("\ntest ").next().unwrap());

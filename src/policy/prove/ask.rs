@@ -3,20 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::domain::Language;
+use super::domain::{Kind, Language};
 use super::formula::Formula;
 use super::model::Model;
 use super::solve::{Search, Why};
 use super::text::Work;
 use super::witness::Witness;
 use crate::context::MAX_DEPTH;
+use crate::oauth::claims::ClaimValue;
 use crate::oauth::id::ClientId;
+use crate::oauth::scope::Scopes;
 use crate::policy::PolicySet;
+use crate::policy::decide::plain_test;
 use crate::policy::facts::Assembler;
 use crate::policy::rule::{
     Atom, AudienceMatch, Clients, Condition, Constant, Headers, IssuedTest, Test,
 };
-use crate::policy::schema::{AttributeRef, ClientSchema, Schema, Value};
+use crate::policy::schema::{AttributeRef, ClientSchema, Schema, Value, claim_value};
 
 /// As many requests are tried that the evaluator does not agree with.
 const TRIES: usize = 24;
@@ -108,6 +111,7 @@ struct Seen<'f> {
     atoms: Vec<&'f Atom>,
     headers: Vec<&'f Headers>,
     issued: Vec<&'f IssuedTest>,
+    ceilings: Vec<&'f Scopes>,
     quantified: usize,
     deepest: i64,
 }
@@ -137,8 +141,11 @@ impl<'f> Seen<'f> {
             }
             Formula::DenyHeaders(deny) => self.headers.push(&deny.headers),
             Formula::Condition(condition) => self.condition(condition),
-            Formula::Granted(_) => {}
-            Formula::Issued(_, test) => self.issued.push(test),
+            Formula::Granted(rule) => self.ceilings.extend(&rule.outcome.scope_ceiling),
+            Formula::Issued(rule, test) => {
+                self.ceilings.extend(&rule.outcome.scope_ceiling);
+                self.issued.push(test);
+            }
         }
     }
 
@@ -298,6 +305,26 @@ fn probes<'f>(seen: &Seen<'f>, schema: &Schema) -> Vec<Language<'f>> {
         }
     }
     let constant = |name: &str| Language::One(Constant::Text(Arc::from(name)));
+    // What is known of every request speaks of texts too.
+    let tenants = schema
+        .issuers
+        .iter()
+        .flat_map(|issuer| issuer.tenants.values());
+    probes.extend(tenants.flatten().map(|tenant| constant(tenant)));
+    for entry in &schema.resources.0 {
+        probes.push(constant(entry.audience.as_str()));
+        let scopes = entry.scopes.iter().flat_map(|scopes| scopes.iter());
+        probes.extend(scopes.map(constant));
+    }
+    probes.extend(
+        seen.ceilings
+            .iter()
+            .flat_map(|scopes| scopes.iter())
+            .map(constant),
+    );
+    for kind in [Kind::Name, Kind::ScopeToken, Kind::TokenType] {
+        probes.push(Language::Base(kind));
+    }
     let aliases = schema
         .issuers
         .iter()
@@ -316,14 +343,26 @@ fn right_default(test: &Test) -> Option<&Constant> {
     }
 }
 
-/// What a question can tell of a client.
-type Signature = (
-    Vec<bool>,
-    Vec<bool>,
-    Vec<Vec<bool>>,
-    Vec<&'static str>,
-    String,
-);
+/// What a question can tell of a client: how it fares with tests of its own, how each of its texts fares with
+/// everything that texts are tested for, and which of its texts are equal.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Signature {
+    tests: Vec<bool>,
+    auth: Vec<&'static str>,
+    id: Vec<bool>,
+    names: Vec<Vec<bool>>,
+    /// By attribute that is compared with another one.
+    attributes: Vec<Option<Compared>>,
+    equal: Vec<bool>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Compared {
+    Text(Vec<bool>),
+    Set(Vec<Vec<bool>>),
+    /// What is no text is told apart by its value.
+    Other(String),
+}
 
 fn signature(client: &ClientSchema, seen: &Seen<'_>, probes: &[Language<'_>]) -> Signature {
     let mut tests = Vec::new();
@@ -332,43 +371,59 @@ fn signature(client: &ClientSchema, seen: &Seen<'_>, probes: &[Language<'_>]) ->
             tests.push(by.value.contain(client.id.as_str()));
         }
     }
-    // Attributes that are compared with others are told apart by their values, the others by their tests.
-    let mut compared = String::new();
+    let mut compared: BTreeSet<&Arc<str>> = BTreeSet::new();
     for atom in &seen.atoms {
-        let sides = [
-            Some(&atom.left.attribute),
-            atom.test.right().map(|(right, _)| right),
-        ];
-        for side in sides.into_iter().flatten() {
-            let AttributeRef::ClientAttribute(name) = side else {
-                if let Some(names) = of_client(side, client) {
-                    tests.push(crate::policy::decide::plain_test(&atom.test, names));
+        let right = atom.test.right().map(|(right, _)| right);
+        for side in std::iter::once(&atom.left.attribute).chain(right) {
+            let value = match side {
+                AttributeRef::ClientAttribute(name) => {
+                    if right.is_some() {
+                        compared.insert(name);
+                    }
+                    client.attributes.get(name).map(claim_value)
                 }
-                continue;
+                other => of_client(other, client),
             };
-            let value = client.attributes.get(name);
-            if atom.test.right().is_some() {
-                compared.push_str(&format!("{value:?};"));
-            } else {
-                let value = value.map(crate::policy::schema::claim_value);
-                tests.push(value.is_some_and(|v| crate::policy::decide::plain_test(&atom.test, v)));
-                tests.push(value.is_some());
-            }
+            tests.push(value.is_some());
+            tests.push(value.is_some_and(|value| plain_test(&atom.test, value)));
         }
     }
     let probe = |text: &str| -> Vec<bool> {
         let value = Constant::Text(Arc::from(text));
         probes.iter().map(|probe| probe.contains(&value)).collect()
     };
-    let mut names: Vec<Vec<bool>> = client.names.iter().map(|name| probe(name)).collect();
-    names.sort_unstable();
-    (
+    let all = |set: &BTreeSet<Arc<str>>| -> Vec<Vec<bool>> {
+        let mut all: Vec<Vec<bool>> = set.iter().map(|text| probe(text)).collect();
+        all.sort_unstable();
+        all
+    };
+    // Texts of the client that may be the same: a value that equals the one may have to equal the other.
+    let mut texts: Vec<&str> = vec![client.id.as_str()];
+    texts.extend(client.names.iter().map(|name| &**name));
+    let mut attributes = Vec::new();
+    for name in compared {
+        let value = client.attributes.get(name);
+        match value {
+            Some(ClaimValue::String(text)) => texts.push(text),
+            Some(ClaimValue::StringSet(set)) => texts.extend(set.iter().map(|text| &**text)),
+            _ => {}
+        }
+        attributes.push(value.map(|value| match value {
+            ClaimValue::String(text) => Compared::Text(probe(text)),
+            ClaimValue::StringSet(set) => Compared::Set(all(set)),
+            other => Compared::Other(format!("{other:?}")),
+        }));
+    }
+    let pairs = texts.iter().enumerate();
+    let equal = pairs.flat_map(|(place, one)| texts.iter().skip(place + 1).map(move |o| o == one));
+    Signature {
         tests,
-        probe(client.id.as_str()),
-        names,
-        client.auth.clone(),
-        compared,
-    )
+        auth: client.auth.clone(),
+        id: probe(client.id.as_str()),
+        names: all(&client.names),
+        equal: equal.collect(),
+        attributes,
+    }
 }
 
 /// The value of `client.id` and `client.names`.

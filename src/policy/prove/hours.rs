@@ -95,6 +95,14 @@ fn boundaries(hours: &Hours, from: i64, to: i64, into: &mut BTreeSet<i64>) {
     let Ok(start) = jiff::Timestamp::from_second(from) else {
         return;
     };
+    // Where clocks change, local time leaps into hours or out of them.
+    for change in hours.zone.following(start) {
+        let at = change.timestamp().as_second();
+        if at >= to {
+            break;
+        }
+        into.extend(Some(at).filter(|at| *at >= from));
+    }
     let mut day = hours.zone.to_datetime(start).date();
     // One more on either side: local days do not begin with ours.
     day = day.yesterday().unwrap_or(day);

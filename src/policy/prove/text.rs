@@ -228,8 +228,7 @@ pub(super) struct TooMany;
 /// The shortest strings of every combination of matches: at least `each` of a combination, where it has as
 /// many that `taken` does not hold.
 ///
-/// `others` are characters that may stand in such a string, the likeliest first; `plain` tells those that
-/// may stand there at all.
+/// `others` are characters that may stand in such a string, those that read well; `may_stand` tells all that may.
 pub(super) fn samples(
     patterns: &[Pattern],
     shape: Shape,
@@ -245,22 +244,25 @@ pub(super) fn samples(
     }
     let held: BTreeSet<char> = taken.iter().flat_map(|text| text.chars()).collect();
     // One character stands for all that no pattern tells apart; one that no constant has, if there is any.
-    let fresh =
-        |avoid: &dyn Fn(&char) -> bool| others.iter().find(|c| !known.contains(c) && !avoid(c));
+    // Those that nobody would like to read come last.
+    let readable = || others.iter().copied();
+    let all = || readable().chain('!'..='~').chain('\u{a1}'..='\u{2ff}');
+    let fresh = |avoid: &dyn Fn(&char) -> bool| {
+        all().find(|c| may_stand(*c) && !known.contains(c) && !avoid(c))
+    };
     let other = fresh(&|c| held.contains(c)).or_else(|| fresh(&|_| false));
     let alphabet: Vec<char> = other
-        .copied()
         .into_iter()
         .chain(known.iter().copied().filter(|c| may_stand(*c)))
         .collect();
     if let (true, Shape::Any, Some(other)) = (patterns.is_empty(), shape, other) {
         // Nothing to tell apart: any strings will do.
-        let texts = (1..).map(|length| std::iter::repeat_n(*other, length).collect::<String>());
+        let texts = (1..).map(|length| std::iter::repeat_n(other, length).collect::<String>());
         let free = texts.filter(|text| !taken.contains(text));
         return Ok(free.take(each).collect());
     }
     if let ([pattern], Shape::Any, Some(other)) = (patterns, shape, other)
-        && let Some(found) = pattern.both_ways(*other, each, taken, &may_stand)
+        && let Some(found) = pattern.both_ways(other, each, taken, &may_stand)
     {
         return Ok(found);
     }

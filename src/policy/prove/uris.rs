@@ -63,7 +63,9 @@ pub(super) fn candidates(
     found.extend("urn:example:x".parse::<Uri>().ok());
     found.sort_by_key(|uri| (uri.has_query(), uri.canonical().len()));
     constants.extend(found);
-    constants.retain(Uri::is_canonical);
+    // One URI twice would count as two members of a set.
+    let mut unique = BTreeSet::new();
+    constants.retain(|uri| unique.insert(uri.clone()));
     // A path that is no URI's as it stands says nothing about the class, if another of the class is one.
     let mut unseen = BTreeSet::new();
     for (here, path, query) in doubtful {

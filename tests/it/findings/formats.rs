@@ -251,7 +251,7 @@ fn a_good_load_gives_its_warnings_in_every_format() {
     assert_eq!(code, 0);
     assert!(err.starts_with("warning[E1012]: "), "{err}");
     assert!(
-        out.starts_with("ok: 1 rule, 0 denies, 0 tests, 2 clients, 1 warning  "),
+        out.starts_with("ok: 1 rule, 0 denies, 0 tests, 0 proofs, 2 clients, 1 warning  "),
         "{out}"
     );
     for format in ["json", "sarif", "github"] {
