@@ -4,6 +4,7 @@ mod replay;
 mod report;
 mod show;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,6 +90,10 @@ pub(super) fn run(verb: &Diff) -> Exit {
                 _ => Presence::Both,
             },
             items: Items::between(items(pair.0), items(pair.1)),
+            beyond: pair
+                .0
+                .zip(pair.1)
+                .map_or(Vec::new(), |(old, new)| beyond(old, new)),
             possible: pair.0.zip(pair.1).map(|(old, new)| possible(old, new)),
             replay: replays.remove(&name).filter(|_| !verb.audit.is_empty()),
             name,
@@ -115,6 +120,16 @@ pub(super) fn run(verb: &Diff) -> Exit {
         true => Ok(FINDINGS),
         false => Ok(GOOD),
     }
+}
+
+/// The files of both realms that differ, but for policies.
+fn beyond(old: &Realm, new: &Realm) -> Vec<String> {
+    let names = old.contents.keys().chain(new.contents.keys());
+    let names: BTreeSet<&String> = names.collect();
+    let differs = |name: &&String| old.contents.get(*name) != new.contents.get(*name);
+    let policy = |name: &str| name.ends_with(".policy") || name.ends_with(".policy.yaml");
+    let others = names.into_iter().filter(|name| !policy(name));
+    others.filter(differs).cloned().collect()
 }
 
 /// Every change of outcome from one realm to another.

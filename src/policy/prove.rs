@@ -15,6 +15,7 @@ mod diff;
 mod domain;
 mod finding;
 mod formula;
+mod ground;
 mod hours;
 mod lower;
 mod model;

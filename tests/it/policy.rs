@@ -8,5 +8,6 @@ mod generate;
 mod golden;
 mod properties;
 mod realm;
+mod reviewed;
 mod sound;
 mod tree;

@@ -22,6 +22,8 @@ pub(super) struct RealmReport {
     pub(super) name: RealmName,
     pub(super) presence: Presence,
     pub(super) items: Items,
+    /// Other files that differ: what they say of keys, addresses, credentials and processors is not compared.
+    pub(super) beyond: Vec<String>,
     /// Every change of outcome that there can be; none where only one side has the realm.
     pub(super) possible: Option<Differences>,
     /// What became of recorded requests; none where only one side has the realm, or there is no audit.
@@ -145,7 +147,9 @@ impl RealmReport {
                 .is_some_and(|replay| replay.changes().1 > 0)
             // What is not known to be as narrow as before counts as wider.
             || self.possible.as_ref().is_some_and(|possible| {
-                !possible.unknown.is_empty() || possible.changes.iter().any(|one| one.widens)
+                !possible.unknown.is_empty()
+                    || possible.changes.iter().any(|one| one.widens)
+                    || possible.realm.iter().any(|(_, widens)| *widens)
             })
     }
 
@@ -163,6 +167,7 @@ impl RealmReport {
                 "removed": self.items.removed,
                 "changed": self.items.changed,
             },
+            "files_not_compared": self.beyond,
             "possible": self.possible.as_ref().map(possible_json),
             "replay": self.replay.as_ref().map(Replay::to_json),
         })
@@ -172,6 +177,11 @@ impl RealmReport {
 fn possible_json(possible: &Differences) -> Value {
     json!({
         "rules_compared": possible.compared,
+        "realm": possible
+            .realm
+            .iter()
+            .map(|(what, widens)| json!({ "what": what, "widens": widens }))
+            .collect::<Vec<_>>(),
         "unknown": possible.unknown,
         "changes": possible.changes.iter().map(Change::to_json).collect::<Vec<_>>(),
     })

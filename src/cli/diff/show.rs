@@ -78,17 +78,38 @@ impl RealmReport {
         }
     }
 
+    /// What the comparison of rules says nothing about.
+    fn beyond_note(&self) -> Option<String> {
+        if self.beyond.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "{} differs; what it says of issuers' addresses and keys, credentials and processors is not compared",
+            self.beyond.join(", ")
+        ))
+    }
+
     fn text(&self, out: &mut String) {
         out.push_str(&format!("realm {}: {}\n", self.name, self.summary()));
         for item in self.items.signed() {
             out.push_str(&format!("  {item}\n"));
         }
         if let Some(possible) = &self.possible {
+            if !possible.realm.is_empty() {
+                out.push('\n');
+            }
+            for (what, widens) in &possible.realm {
+                let wide = if *widens { "  WIDENS" } else { "" };
+                out.push_str(&format!("  {}{wide}\n", shown(what)));
+            }
             for change in &possible.changes {
                 possible_text(change, out);
             }
             let unknown = possible.unknown.iter();
             unknown.for_each(|what| out.push_str(&format!("\n  unknown: {}\n", shown(what))));
+        }
+        if let Some(note) = self.beyond_note() {
+            out.push_str(&format!("\n  note: {}\n", shown(&note)));
         }
         let Some(replay) = &self.replay else { return };
         if let Some(possible) = &self.possible {
@@ -119,6 +140,13 @@ impl RealmReport {
                     first_upper(&possible_summary(possible))
                 ));
             }
+            if !possible.realm.is_empty() {
+                out.push('\n');
+            }
+            for (what, widens) in &possible.realm {
+                let wide = if *widens { " **widens**" } else { "" };
+                out.push_str(&format!("- {}{wide}\n", escaped(what)));
+            }
             if !possible.changes.is_empty() {
                 out.push_str("\n| | before | after | differs | for example |\n");
                 out.push_str("|---|---|---|---|---|\n");
@@ -129,6 +157,9 @@ impl RealmReport {
             for what in &possible.unknown {
                 out.push_str(&format!("- unknown: {}\n", escaped(what)));
             }
+        }
+        if let Some(note) = self.beyond_note() {
+            out.push_str(&format!("\nNote: {}.\n", escaped(&note)));
         }
         if let Some(replay) = self.replay.as_ref().filter(|it| !it.groups.is_empty()) {
             out.push_str("\n| requests | | before | after | differs | example |\n");
@@ -166,7 +197,7 @@ fn possible_summary(possible: &Differences) -> String {
         some => format!(", and {some} that could not be worked out"),
     };
     match possible.changes.len() {
-        0 => format!("no request is decided otherwise{unknown}"),
+        0 => format!("no request is decided otherwise by the rules{unknown}"),
         1 => format!("1 change of outcome, {wide} widens{unknown}"),
         many => format!("{many} changes of outcome, {wide} widen{unknown}"),
     }

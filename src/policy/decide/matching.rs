@@ -2,6 +2,7 @@
 
 use super::PolicySet;
 use super::allowance::permit;
+use super::decision::Reason;
 use super::evaluate::{
     deny_headers_match, deny_matches, first_failure, headers_match, holds, member_passes,
 };
@@ -41,24 +42,28 @@ impl Condition {
 }
 
 impl<P> PolicySet<P> {
-    /// Whether a rule that decides would permit: something is left to grant, and for some time.
-    pub(in crate::policy) fn would_permit(
+    /// Whether a rule that decides would grant something, where scope was asked for. Other reasons to refuse
+    /// (a template's values, a name that is taken, a chain that is too long) are not counted.
+    pub(in crate::policy) fn would_grant(
         &self,
         rule: &UseRule<P>,
         context: &ExchangeContext,
     ) -> bool {
-        permit(rule, context, &self.resources, &self.given).is_ok()
+        let permit = permit(rule, context, &self.resources, &self.given);
+        !matches!(permit, Err(denial) if denial.reason == Reason::NothingGranted)
     }
 
-    /// Whether what a rule would issue passes a test; where it would issue nothing, nothing does.
+    /// Whether what a rule would issue passes a test. Where it grants nothing, nothing does.
     pub(in crate::policy) fn would_issue(
         &self,
         rule: &UseRule<P>,
         test: &IssuedTest,
         context: &ExchangeContext,
     ) -> bool {
-        let Ok(permit) = permit(rule, context, &self.resources, &self.given) else {
-            return false;
+        let permit = match permit(rule, context, &self.resources, &self.given) {
+            Ok(permit) => permit,
+            // What is refused for another reason than scope is not known to fail the test.
+            Err(denial) => return denial.reason != Reason::NothingGranted,
         };
         let allowance = &permit.allowance;
         match test {

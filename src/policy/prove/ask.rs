@@ -88,20 +88,25 @@ pub(in crate::policy) fn ask<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>
     let clients = clients(ground, formula, &seen);
     let mut model = Model::new(schema, clients, seen.depth());
     let node = model.lower(formula, set.resources());
+    let mut no_request = None;
     let found = Search::new(&model, &node, &ground.work).and_then(|mut search| {
         let mut witness = None;
         let found = search.find(TRIES, |assignment| {
-            witness = Witness::confirmed(&model, assignment, formula, ground);
+            match Witness::confirmed(&model, assignment, formula, ground) {
+                Ok(found) => witness = found,
+                Err(problem) => no_request = Some(problem),
+            }
             witness.is_some()
         })?;
         Ok((found, witness))
     });
-    match found {
-        Ok((false, _)) => Answer::Never,
-        Ok((true, Some(witness))) => Answer::Of(Box::new(witness)),
+    match (found, no_request) {
+        (Ok((false, _)), _) => Answer::Never,
+        (Ok((true, Some(witness))), _) => Answer::Of(Box::new(witness)),
         // Never seen: what was found was confirmed.
-        Ok((true, None)) => Answer::Unknown(Why::Steps),
-        Err(why) => Answer::Unknown(why),
+        (Ok((true, None)), _) => Answer::Unknown(Why::Steps),
+        (Err(Why::Disagreement(_)), Some(problem)) => Answer::Unknown(Why::NoRequest(problem)),
+        (Err(why), _) => Answer::Unknown(why),
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::Name;
 use super::ask::{Answer, Ground, ask};
 use super::formula::Formula;
+use super::ground;
 use super::pairs::{Keys, Names};
 use super::questions::{Because, Questions};
 use super::spell;
@@ -51,6 +52,9 @@ impl<P> Copy for Checked<'_, P> {}
 pub struct Differences {
     /// One for each change of outcome, with a request of which it is so.
     pub changes: Vec<Change>,
+    /// What differs in the realms themselves: in words, and whether it may let more happen. Rules are held
+    /// against rules as if each realm read the same requests, so this stands by itself.
+    pub realm: Vec<(String, bool)>,
     /// What could not be worked out: in words.
     pub unknown: Vec<String>,
     /// How many rules were held against the other set.
@@ -63,12 +67,26 @@ pub fn diff<P>(old: Checked<'_, P>, new: Checked<'_, P>, name: Name<'_, P>) -> D
     // Forwards, what is new; backwards, what is gone. The request is one of the realm that decides it.
     Direction::new(old, new, name, true).run(&mut found);
     Direction::new(new, old, name, false).run(&mut found);
+    codes(old, new, name, &mut found);
     let mut changes: Vec<Change> = found.changes.into_values().collect();
     changes.sort_by_key(|change| (!change.widens, change.kind, change.after.line()));
     Differences {
         changes,
+        realm: ground::differences(old.schema, new.schema),
         unknown: found.unknown,
         compared: found.compared,
+    }
+}
+
+/// Denies that match as before and answer with another code.
+fn codes<P>(old: Checked<'_, P>, new: Checked<'_, P>, name: Name<'_, P>, found: &mut Found) {
+    let direction = Direction::new(old, new, name, true);
+    for deny in new.set.denies() {
+        let mut before = old.set.denies().iter();
+        let changed = before.any(|was| was.id == deny.id && was.error != deny.error);
+        if changed && let Answer::Of(witness) = ask(&direction.mine.ground, &Formula::Deny(deny)) {
+            direction.add(*witness, found);
+        }
     }
 }
 
@@ -219,10 +237,15 @@ impl<'a, P> Direction<'a, P> {
         let outcome = |rule: &UseRule<P>| {
             spell::outcome(&rule.outcome, &(self.name)(&rule.outcome.processor))
         };
-        if outcome(rule) == outcome(theirs) {
+        let equal = outcome(rule) == outcome(theirs);
+        if equal && self.same_realm {
             return;
         }
-        let tests = tests(rule, theirs);
+        let tests = match equal {
+            // What the same words come to in another realm: by what any request shows.
+            true => Vec::new(),
+            false => tests(rule, theirs),
+        };
         let base = vec![
             Formula::Rule(rule),
             Formula::Granted(rule),
@@ -302,7 +325,7 @@ impl<'a, P> Direction<'a, P> {
             .into_iter()
             .find(|place| self.theirs.bars(context, &[*place]).is_empty())?;
         let rule = set.rules().get(place)?;
-        set.would_permit(rule, context).then_some(place)
+        set.would_grant(rule, context).then_some(place)
     }
 
     fn not_decided_by(&self, place: usize) -> Formula<'a, P> {

@@ -90,6 +90,14 @@ impl Finding {
         Self::from(problem).about([one, other])
     }
 
+    /// There may be more of them.
+    pub(super) fn more_overlaps(shown: usize) -> Self {
+        let message = format!("{shown} pairs of rules overlap; others were not looked at");
+        Diagnostic::error("E0501", message)
+            .help("begin with those that are shown")
+            .into()
+    }
+
     /// No request is decided by a rule.
     pub(super) fn unreachable(rule: &RuleId, at: &Span, reasons: &[String]) -> Self {
         let problem = match reasons {
@@ -151,9 +159,17 @@ impl Finding {
         let message = format!("proof `{}` fails", proof.name);
         let problem = Diagnostic::error("E0705", message).at(&claim.span);
         let problem = match by {
-            Some((rule, at, outcome)) => problem
-                .related(at, format!("`{rule}` permits it: {outcome}"))
-                .note(shown(&format!("for this request ({CONFIRMED}):"), witness)),
+            Some((rule, at, outcome)) => {
+                let problem = problem
+                    .related(at, format!("`{rule}` selects it: {outcome}"))
+                    .note(shown(&format!("for this request ({CONFIRMED}):"), witness));
+                match decided {
+                    "" => problem,
+                    refused => problem.note(format!(
+                        "it is {refused} in the end; a proof does not count what only the permit can tell"
+                    )),
+                }
+            }
             None => problem
                 .note(shown(
                     &format!("this request is decided otherwise ({CONFIRMED}):"),

@@ -66,7 +66,7 @@ impl<P> Formula<'_, P> {
             Self::Deny(deny) => deny.matches(context),
             Self::DenyHeaders(deny) => deny.headers_match(context),
             Self::Condition(condition) => condition.holds(context),
-            Self::Granted(rule) => set.would_permit(rule, context),
+            Self::Granted(rule) => set.would_grant(rule, context),
             Self::Issued(rule, test) => set.would_issue(rule, test, context),
         }
     }

@@ -18,6 +18,8 @@ const MAX_PAIRS: usize = 20_000_000;
 const MAX_LEFT: usize = 500_000;
 /// Lists longer than this do not divide.
 const MAX_KEYS: usize = 512;
+/// How many characters of a beginning tell texts and globs apart.
+const BEGINNINGS: [usize; 6] = [4, 8, 12, 16, 24, 40];
 
 /// What a rule names, by what it is about: every request that the rule matches has one of the values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,6 +173,12 @@ impl Names {
                 if atom.negated || atom.left.default.is_some() {
                     return;
                 }
+                let path = atom.left.attribute.path();
+                match &atom.test {
+                    Test::Like(glob) => self.begins(found, &path, glob.ends().0),
+                    Test::Equals(Constant::Text(text)) => self.begins(found, &path, text),
+                    _ => {}
+                }
                 let values: Vec<String> = match &atom.test {
                     Test::Equals(constant) => vec![spelled(constant)],
                     Test::In(list) | Test::Only(list) => list.iter().map(spelled).collect(),
@@ -183,7 +191,17 @@ impl Names {
                     },
                     _ => return,
                 };
-                self.add(found, &atom.left.attribute.path(), values);
+                self.add(found, &path, values);
+            }
+        }
+    }
+
+    /// Two texts that begin differently are not the same, whatever follows.
+    fn begins(&mut self, found: &mut BTreeMap<u32, Vec<u32>>, path: &str, begins: &str) {
+        for length in BEGINNINGS {
+            let text: String = begins.chars().take(length).collect();
+            if text.chars().count() == length {
+                self.add(found, &format!("{path} begins {length}"), [text]);
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{Finding, Name, spell};
 use crate::context::ExchangeContext;
 use crate::oauth::id::RuleId;
 use crate::policy::PolicySet;
-use crate::policy::compare::side;
+use crate::policy::compare::{Side, side};
 use crate::policy::decide::{Decision, Reason};
 use crate::policy::rule::{
     ActorForm, Atom, Claim, ClaimKind, Clients, Condition, Constant, DenyRule, Headers, IssuedTest,
@@ -21,8 +21,14 @@ use crate::policy::rule::{
 };
 use crate::policy::schema::{AttributeRef, Schema};
 
-/// As many rules may be added to one question, one after the other.
+/// As many rules and denies may be added to one question, one after the other.
 const MAX_ROUNDS: usize = 512;
+/// After so many, all denies are added at once.
+const ONE_BY_ONE: usize = 16;
+/// Up to so many reasons, those that nothing rests on are left out.
+const FEW_REASONS: usize = 32;
+/// As many overlaps are shown; the first are enough to see what is wrong.
+const MAX_OVERLAPS: usize = 100;
 
 /// Everything at hand while questions are asked.
 pub(super) struct Questions<'a, P> {
@@ -156,7 +162,8 @@ impl<'a, P> Questions<'a, P> {
             return Selected::Never(Vec::new());
         }
         let mut because: Vec<Because> = Vec::new();
-        for _ in 0..MAX_ROUNDS {
+        for round in 0..MAX_ROUNDS {
+            self.all_denies(round, &mut because);
             let formula = self.without(base, &because);
             let witness = match self.ask(&formula) {
                 Answer::Unknown(why) => return Selected::Unknown(why),
@@ -188,7 +195,15 @@ impl<'a, P> Questions<'a, P> {
             }
             because.extend(bars);
         }
-        Selected::Unknown(Why::Steps)
+        Selected::Unknown(Why::Rounds)
+    }
+
+    /// Where one deny after the other stands in the way, all of them are looked at.
+    fn all_denies(&self, round: usize, because: &mut Vec<Because>) {
+        if round == ONE_BY_ONE {
+            because.retain(|reason| matches!(reason, Because::Overridden(_)));
+            because.extend((0..self.set().denies().len()).map(Because::Denied));
+        }
     }
 
     fn never_before(&mut self, question: &Hash) -> bool {
@@ -235,7 +250,10 @@ impl<'a, P> Questions<'a, P> {
 
     /// The same without the reasons that nothing rests on.
     fn fewest(&mut self, base: &Formula<'a, P>, mut because: Vec<Because>) -> Vec<Because> {
-        let mut place = 0;
+        let mut place = match because.len() > FEW_REASONS {
+            true => because.len(),
+            false => 0,
+        };
         while place < because.len() {
             let mut fewer = because.clone();
             fewer.remove(place);
@@ -297,7 +315,12 @@ impl<'a, P> Questions<'a, P> {
             found.push(Finding::unknown("all rules", all, None, &Why::Pairs));
             return;
         };
+        let mut overlaps = 0;
         for (a, b) in pairs {
+            if overlaps == MAX_OVERLAPS {
+                found.push(Finding::more_overlaps(MAX_OVERLAPS));
+                return;
+            }
             let (Some(one), Some(other)) = (self.rule(a), self.rule(b)) else {
                 continue;
             };
@@ -322,6 +345,7 @@ impl<'a, P> Questions<'a, P> {
                     });
                     let finding = self.overlap(one, other, witness);
                     found.push(finding);
+                    overlaps += 1;
                 }
             }
         }
@@ -368,45 +392,50 @@ impl<'a, P> Questions<'a, P> {
     ) -> Option<(&'a UseRule<P>, String)> {
         for (from, to) in [(narrow, wide), (wide, narrow)] {
             for part in parts(from) {
+                let Some(contrary) = self.contrary(part) else {
+                    continue;
+                };
                 // One that the other rule leaves open, so that it matches something still.
                 let rest = Formula::All(vec![Formula::Rule(to), Formula::Condition(part).not()]);
                 if matches!(self.ask(&rest), Answer::Of(_)) {
-                    return Some((to, self.contrary(part)));
+                    return Some((to, contrary));
                 }
             }
         }
         None
     }
 
-    /// The contrary of a condition, as a rule may say it: what may be absent is said to be.
-    fn contrary(&self, condition: &Condition) -> String {
-        let mut may_lack = BTreeSet::new();
+    /// The contrary of a condition, as a rule may say it: of one test, where what may be absent is said to be;
+    /// of several, where nothing may. `None` where a rule could not say it so.
+    fn contrary(&self, condition: &Condition) -> Option<String> {
+        let mut lacking = Vec::new();
+        let mut right = false;
         condition.atoms(&mut |atom| {
-            if self.may_lack(&atom.left.attribute)
-                && atom.left.default.is_none()
-                && !atom.negated
-                && !matches!(atom.test, Test::Present)
-            {
-                may_lack.insert(atom.left.attribute.path());
+            let optional = self.may_lack(&atom.left.attribute) && atom.left.default.is_none();
+            if optional && !matches!(atom.test, Test::Present) {
+                lacking.push((atom.left.attribute.path(), atom.negated));
             }
+            right |= atom
+                .test
+                .right()
+                .is_some_and(|(other, default)| self.may_lack(other) && !default);
         });
-        let text = match condition {
-            Condition::Atom(atom) => {
+        match (condition, lacking.as_slice()) {
+            _ if right => None,
+            (Condition::Atom(atom), lacking) => {
                 let contrary = Atom {
                     negated: !atom.negated,
                     ..atom.clone()
                 };
-                spell::condition(&Condition::Atom(contrary))
+                let text = spell::condition(&Condition::Atom(contrary));
+                match lacking {
+                    // What is absent fails the test, and must pass its contrary.
+                    [(path, false)] => Some(format!("(absent {path} or {text})")),
+                    _ => Some(text),
+                }
             }
-            several => format!("not ({})", spell::condition(several)),
-        };
-        let absent: Vec<String> = may_lack
-            .iter()
-            .map(|path| format!("absent {path}"))
-            .collect();
-        match absent.is_empty() {
-            true => text,
-            false => format!("({} or {text})", absent.join(" or ")),
+            (several, []) => Some(format!("not ({})", spell::condition(several))),
+            _ => None,
         }
     }
 
@@ -478,7 +507,8 @@ impl<'a, P> Questions<'a, P> {
         // One that is never reached is a finding, which must have its reasons each time.
         let mut because: Vec<Because> = Vec::new();
         let base = Formula::Rule(rule);
-        for _ in 0..MAX_ROUNDS {
+        for round in 0..MAX_ROUNDS {
+            self.all_denies(round, &mut because);
             let formula = self.without(&base, &because);
             match self.ask(&formula) {
                 Answer::Unknown(why) => return Selected::Unknown(why),
@@ -493,7 +523,7 @@ impl<'a, P> Questions<'a, P> {
                 }
             }
         }
-        Selected::Unknown(Why::Steps)
+        Selected::Unknown(Why::Rounds)
     }
 
     fn still_reached(
@@ -823,11 +853,17 @@ impl<'a, P> Questions<'a, P> {
                         base.holds(set, context) && self.bars(context, &[place]).is_empty()
                     });
                     let outcome = self.outcome(rule);
+                    // Refused for what only the permit can tell: said, but not counted.
+                    let decided = side(set, &witness.context, |processor| (self.name)(processor));
+                    let in_the_end = match &decided {
+                        Side::Refused(_) => decided.line(),
+                        Side::Permitted(_) => String::new(),
+                    };
                     found.push(Finding::counterexample(
                         proof,
                         claim,
                         Some((&rule.id, &rule.span, outcome)),
-                        "",
+                        &in_the_end,
                         &witness,
                     ));
                     // One request is enough; the others may be of the same kind.
@@ -947,6 +983,6 @@ impl<'a, P> Questions<'a, P> {
             );
             parts.push(Formula::Any(otherwise));
         }
-        found.push(Finding::unproved(proof, number, claim, &Why::Steps));
+        found.push(Finding::unproved(proof, number, claim, &Why::Rounds));
     }
 }

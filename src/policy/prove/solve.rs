@@ -29,6 +29,10 @@ pub enum Why {
     Unseen(String),
     /// The search took too many steps.
     Steps,
+    /// Too many denies and rules stand in the way, one after the other.
+    Rounds,
+    /// What was found is no request that gets as far as the policies, and why.
+    NoRequest(String),
     /// What was found does not hold of the request that was made of it; the attributes of that request.
     Disagreement(Vec<String>),
     /// There are more pairs of rules than are looked at.
@@ -55,6 +59,13 @@ impl std::fmt::Display for Why {
                 f,
                 "the analyser and the evaluator disagree on a request with {}: this is a defect of this program, please report it",
                 paths.join(", ")
+            ),
+            Self::Rounds => {
+                f.write_str("too many rules and denies stand in the way, one after the other")
+            }
+            Self::NoRequest(problem) => write!(
+                f,
+                "what was found is no request that gets as far as the policies: {problem}"
             ),
             Self::Pairs => f.write_str("there are more pairs of rules than are looked at"),
         }

@@ -29,17 +29,20 @@ impl Witness {
         Some(Self { facts, context })
     }
 
-    /// The request that an assignment describes, if the evaluator agrees that the question holds of it.
+    /// The request that an assignment describes, if the evaluator agrees that the question holds of it; or why
+    /// there is no such request.
     pub(super) fn confirmed<P>(
         model: &Model<'_>,
         assignment: &Assignment,
         formula: &Formula<'_, P>,
         ground: &Ground<'_, P>,
-    ) -> Option<Self> {
-        let witness = Self::of(table(model, assignment), ground)?;
-        formula
-            .holds(ground.set, &witness.context)
-            .then_some(witness)
+    ) -> Result<Option<Self>, String> {
+        let mut facts = table(model, assignment);
+        facts::placeholders(&mut facts, ground.schema);
+        let context = ground.assembler.assemble(&facts, NOW);
+        let context = context.map_err(|problems| problems.join("; "))?;
+        let holds = formula.holds(ground.set, &context);
+        Ok(holds.then_some(Self { facts, context }))
     }
 
     /// The same with less in it, where what `holds` asks holds of that as well.
