@@ -37,8 +37,9 @@ pub(super) struct Check {
     /// reads.
     #[arg(long)]
     online: bool,
-    /// Say how each realm's rules were indexed, and the most that one request can meet. With `--format json`
-    /// the output is an object with `findings` and `index`.
+    /// Say how each realm's rules were indexed, and the most rules that are tested to select one; a refusal looks
+    /// at more, to say how far the request got. With `--format json` the output is an object with `findings` and
+    /// `index`.
     #[arg(long)]
     index: bool,
 }

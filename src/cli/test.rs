@@ -18,7 +18,7 @@ use crate::policy::decide::Coverage;
 use crate::policy::trial::{Trial, Verdict};
 use crate::snapshot::Realm;
 
-/// Run the tests and proofs that stand in the policies of a configuration directory.
+/// Run the tests that stand in the policies of a configuration directory, once their proofs hold.
 ///
 /// `check` and every reload run them too, and stop at one that fails; this verb shows each, with its
 /// time and what differed, and which rules and conditions no test has seen.

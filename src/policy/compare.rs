@@ -296,9 +296,8 @@ fn differences(was: &Grant, is: &Grant) -> Vec<Difference> {
     let parameters: BTreeSet<&String> = was.parameters.keys().chain(is.parameters.keys()).collect();
     for name in parameters {
         let value = |grant: &Grant| grant.parameters.get(name).cloned().unwrap_or_default();
-        // What a claim is good for, others know: one that is new or different may open something.
-        let there = is.parameters.contains_key(name);
-        differ(name, value(was), value(is), there);
+        // What a claim is good for, others know: one that is new, different or gone may open something.
+        differ(name, value(was), value(is), true);
     }
     found
 }

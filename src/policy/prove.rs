@@ -22,7 +22,7 @@ mod model;
 mod pairs;
 mod questions;
 mod solve;
-mod spell;
+pub(super) mod spell;
 mod text;
 mod uris;
 mod verdicts;

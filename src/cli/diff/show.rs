@@ -84,7 +84,7 @@ impl RealmReport {
             return None;
         }
         Some(format!(
-            "{} differs; what it says of issuers' addresses and keys, credentials and processors is not compared",
+            "{} differs; what it says of issuers' addresses and keys, credentials and processors is not compared, and counts as wider",
             self.beyond.join(", ")
         ))
     }

@@ -15,6 +15,7 @@ mod report;
 mod tree;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::ControlFlow;
 
 pub use report::{Asked, IndexReport, TreeReport};
@@ -27,6 +28,7 @@ use self::tree::{Item, Purpose, Tree};
 use super::decision::Stage;
 use super::evaluate::same_until;
 use crate::context::ExchangeContext;
+use crate::policy::prove::spell;
 use crate::policy::rule::{Condition, DenyRule, Headers, UseRule};
 
 /// The stages that a rule can get past without matching, in order.
@@ -37,9 +39,6 @@ const PASSED: [Stage; 5] = [
     Stage::Targets,
     Stage::Scope,
 ];
-
-/// How many rules that need the same a rule is compared with, to find out whether it asks the same.
-const COMPARED: usize = 8;
 
 /// The trees of one policy set.
 #[derive(Clone, Debug)]
@@ -95,13 +94,12 @@ impl Index {
         });
     }
 
-    /// The same of denies, until `visit` says stop.
-    pub(super) fn denies(
-        &self,
-        context: &ExchangeContext,
-        mut visit: impl FnMut(usize) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        self.denies.find(&self.dimensions, context, &mut visit)
+    /// The same of denies.
+    pub(super) fn denies(&self, context: &ExchangeContext, mut visit: impl FnMut(usize)) {
+        let _all = self.denies.find(&self.dimensions, context, &mut |deny| {
+            visit(deny);
+            ControlFlow::Continue(())
+        });
     }
 
     /// The first stage at which no rule is left, where none matches; `passes` tells whether a rule gets
@@ -199,14 +197,11 @@ fn distinct<'n, P>(
         let Some(needs) = all(stages.get(..=stage as usize).unwrap_or_default()) else {
             continue;
         };
-        let hash = needs.iter().fold(0, |hash, need| {
-            need.keys.iter().fold(hash, |hash: u64, key| {
-                hash.rotate_left(7) ^ key::joined(need.dimension, key.hash)
-            })
-        });
-        let alike = seen.entry(key::joined(0, hash)).or_default();
-        let mut compared = alike.iter().rev().take(COMPARED);
-        let known = compared.any(|other| {
+        // By what they say: needs alone would be the same of rules that no key tells apart.
+        let alike = seen
+            .entry(key::joined(0, said_until(stage, rule)))
+            .or_default();
+        let known = alike.iter().any(|other| {
             rules
                 .get(*other)
                 .is_some_and(|other| same_until(stage, other, rule))
@@ -217,6 +212,32 @@ fn distinct<'n, P>(
         }
     }
     items
+}
+
+/// A number for what a rule asks up to a stage, without the places where it stands.
+fn said_until<P>(stage: Stage, rule: &UseRule<P>) -> u64 {
+    let headers = &rule.headers;
+    let mut hasher = DefaultHasher::new();
+    for each in PASSED.into_iter().take_while(|each| *each <= stage) {
+        match each {
+            Stage::Client => said(headers.by.as_ref().map(|by| &by.value), &mut hasher),
+            Stage::Issuer => said(headers.from.as_ref().map(|from| &from.value), &mut hasher),
+            Stage::Actor => said(
+                headers.actor.as_ref().map(|actor| &actor.value),
+                &mut hasher,
+            ),
+            Stage::Targets => said(headers.to.as_ref().map(|to| &to.value), &mut hasher),
+            Stage::Scope | Stage::Rest => {
+                rule.outcome.carries_scope.hash(&mut hasher);
+                spell::condition(&rule.scope_when).hash(&mut hasher);
+            }
+        }
+    }
+    hasher.finish()
+}
+
+fn said<T: std::fmt::Debug>(value: Option<&T>, hasher: &mut DefaultHasher) {
+    format!("{value:?}").hash(hasher);
 }
 
 /// How often each key is needed.

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 use super::PolicySet;
 use super::decision::{Decision, Denial, Reason, Stage};
@@ -47,9 +46,6 @@ impl<P> PolicySet<P> {
     /// Which rule is selected, before what it permits is worked out.
     #[must_use]
     pub fn select(&self, context: &ExchangeContext) -> Selection {
-        if self.is_denied(context) {
-            return Selection::Denied;
-        }
         SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
             Ok(mut scratch) => self.select_rule(context, &mut scratch),
             Err(_) => self.select_rule(context, &mut Scratch::default()),
@@ -57,6 +53,9 @@ impl<P> PolicySet<P> {
     }
 
     fn select_rule(&self, context: &ExchangeContext, scratch: &mut Scratch) -> Selection {
+        if self.is_denied(context, &mut scratch.matching) {
+            return Selection::Denied;
+        }
         self.find_matching(context, &mut scratch.matching);
         if scratch.matching.is_empty() {
             let furthest = self.index.furthest(context, |place, stage| {
@@ -85,17 +84,17 @@ impl<P> PolicySet<P> {
         }
     }
 
-    /// Replaces `matching` by the places of all rules that match, in order.
+    /// Replaces `matching` by the places of all rules that match, in order. One that stands under several of the
+    /// request's keys is tested once.
     fn find_matching(&self, context: &ExchangeContext, matching: &mut Vec<usize>) {
         matching.clear();
-        self.index.rules(context, |place| {
-            let rule = self.rules.get(place);
-            if rule.is_some_and(|rule| first_failure(rule, context).is_none()) {
-                matching.push(place);
-            }
-        });
+        self.index.rules(context, |place| matching.push(place));
         matching.sort_unstable();
         matching.dedup();
+        matching.retain(|place| {
+            let rule = self.rules.get(*place);
+            rule.is_some_and(|rule| first_failure(rule, context).is_none())
+        });
     }
 
     /// The places of all rules that match, overridden or not, in order.
@@ -108,27 +107,27 @@ impl<P> PolicySet<P> {
     /// The places of all denies that match, in order.
     pub(in crate::policy) fn denying(&self, context: &ExchangeContext) -> Vec<usize> {
         let mut denying = Vec::new();
-        let _all = self.index.denies(context, |place| {
-            let deny = self.denies.get(place);
-            if deny.is_some_and(|deny| deny_matches(deny, context)) {
-                denying.push(place);
-            }
-            ControlFlow::Continue(())
-        });
-        denying.sort_unstable();
-        denying.dedup();
+        self.may_deny(context, &mut denying);
+        denying.retain(|place| self.denies_at(*place, context));
         denying
     }
 
-    fn is_denied(&self, context: &ExchangeContext) -> bool {
-        let found = self.index.denies(context, |place| {
-            let deny = self.denies.get(place);
-            match deny.is_some_and(|deny| deny_matches(deny, context)) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        });
-        found.is_break()
+    fn is_denied(&self, context: &ExchangeContext, scratch: &mut Vec<usize>) -> bool {
+        self.may_deny(context, scratch);
+        scratch.iter().any(|place| self.denies_at(*place, context))
+    }
+
+    /// Replaces `denying` by the places of the denies that a request has keys of, each once, in order.
+    fn may_deny(&self, context: &ExchangeContext, denying: &mut Vec<usize>) {
+        denying.clear();
+        self.index.denies(context, |place| denying.push(place));
+        denying.sort_unstable();
+        denying.dedup();
+    }
+
+    fn denies_at(&self, place: usize, context: &ExchangeContext) -> bool {
+        let deny = self.denies.get(place);
+        deny.is_some_and(|deny| deny_matches(deny, context))
     }
 
     /// The matching rules without those that another of them overrides, at once or by way of others.

@@ -12,7 +12,7 @@ use super::Name;
 use super::ask::{Answer, Ground, ask};
 use super::formula::Formula;
 use super::ground;
-use super::pairs::{Keys, Names};
+use super::pairs::{Keys, Names, targets_apart, texts_apart};
 use super::questions::{Because, Questions};
 use super::spell;
 use super::witness::Witness;
@@ -92,8 +92,8 @@ fn codes<P>(old: Checked<'_, P>, new: Checked<'_, P>, name: Name<'_, P>, found: 
 
 #[derive(Default)]
 struct Found {
-    /// By what it was and what it is.
-    changes: BTreeMap<(String, String), Change>,
+    /// By what it was, what it is, and what widens of it.
+    changes: BTreeMap<(String, String, Vec<String>), Change>,
     unknown: Vec<String>,
     compared: usize,
 }
@@ -238,11 +238,12 @@ impl<'a, P> Direction<'a, P> {
             spell::outcome(&rule.outcome, &(self.name)(&rule.outcome.processor))
         };
         let equal = outcome(rule) == outcome(theirs);
-        if equal && self.same_realm {
+        let apart = targets_apart(rule, theirs) || texts_apart(rule, theirs);
+        // What the same words come to in another realm is looked at rule by rule.
+        if apart || (equal && (self.same_realm || rule.id != theirs.id)) {
             return;
         }
         let tests = match equal {
-            // What the same words come to in another realm: by what any request shows.
             true => Vec::new(),
             false => tests(rule, theirs),
         };
@@ -251,21 +252,18 @@ impl<'a, P> Direction<'a, P> {
             Formula::Granted(rule),
             Formula::Rule(theirs),
         ];
-        let mut differs = false;
-        // First any request; then one that shows what only some do.
+        // First any request; then one for each thing that only some show. All of them: what shrinks in one way
+        // may grow in another.
         for test in std::iter::once(None).chain(tests.iter().map(Some)) {
             let mut parts = base.clone();
             if let Some((at, test)) = test {
                 let of = if *at { rule } else { theirs };
                 parts.push(Formula::Issued(of, test));
             }
-            if let Some(witness) = self.both(parts, place, other, rule, found) {
-                differs |= self.add(witness, found);
-            } else if test.is_none() {
-                return;
-            }
-            if differs {
-                return;
+            match self.both(parts, place, other, rule, found) {
+                Some(witness) => drop(self.add(witness, found)),
+                None if test.is_none() => return,
+                None => {}
             }
         }
     }
@@ -346,7 +344,12 @@ impl<'a, P> Direction<'a, P> {
         let Some(change) = self.change(&witness.facts) else {
             return false;
         };
-        let key = |change: &Change| (change.before.line(), change.after.line());
+        // Two changes of the same rules are two where one of them opens more.
+        let key = |change: &Change| {
+            let wider = change.differences.iter().filter(|one| one.widens);
+            let wider = wider.map(|one| one.what.clone()).collect();
+            (change.before.line(), change.after.line(), wider)
+        };
         let named = key(&change);
         if !found.changes.contains_key(&named) {
             // The smallest request that is decided like this on both sides.

@@ -284,6 +284,46 @@ pub(super) fn targets_apart<P>(one: &UseRule<P>, other: &UseRule<P>) -> bool {
         .all(|one| other.iter().all(|other| apart(one, other)))
 }
 
+/// Whether some attribute would have to begin in two ways: texts and patterns that both rules ask of it.
+pub(super) fn texts_apart<P>(one: &UseRule<P>, other: &UseRule<P>) -> bool {
+    let (one, other) = (beginnings(one), beginnings(other));
+    one.iter().any(|(path, begins, whole)| {
+        other.iter().any(|(other_path, other_begins, other_whole)| {
+            path == other_path
+                && match (whole, other_whole) {
+                    (true, true) => begins != other_begins,
+                    (true, false) => !begins.starts_with(other_begins),
+                    (false, true) => !other_begins.starts_with(begins),
+                    (false, false) => {
+                        !begins.starts_with(other_begins) && !other_begins.starts_with(begins)
+                    }
+                }
+        })
+    })
+}
+
+/// How attributes begin that a rule tests whatever else it does, and whether that is the whole of them.
+fn beginnings<P>(rule: &UseRule<P>) -> Vec<(String, &str, bool)> {
+    fn of<'c>(condition: &'c Condition, found: &mut Vec<(String, &'c str, bool)>) {
+        match condition {
+            Condition::All(parts) => parts.iter().for_each(|part| of(part, found)),
+            Condition::Atom(atom) if !atom.negated && atom.left.default.is_none() => {
+                let path = || atom.left.attribute.path();
+                match &atom.test {
+                    Test::Like(glob) => found.push((path(), glob.ends().0, !glob.has_stars())),
+                    Test::Equals(Constant::Text(text)) => found.push((path(), text, true)),
+                    _ => {}
+                }
+            }
+            Condition::Any(_) | Condition::Atom(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    of(&rule.scope_when, &mut found);
+    of(&rule.when, &mut found);
+    found
+}
+
 /// Two containers with the same host of which neither lies in the other.
 fn apart(one: &UriPattern, other: &UriPattern) -> bool {
     let ((scheme, host, authority, path), (their_scheme, their_host, their_authority, their_path)) =

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::ask::{Answer, Ground, ask};
 use super::formula::Formula;
-use super::pairs::{Keys, Names, candidates, targets_apart};
+use super::pairs::{Keys, Names, candidates, targets_apart, texts_apart};
 use super::solve::Why;
 use super::verdicts::{Hash, Verdicts, hash};
 use super::witness::Witness;
@@ -324,7 +324,7 @@ impl<'a, P> Questions<'a, P> {
             let (Some(one), Some(other)) = (self.rule(a), self.rule(b)) else {
                 continue;
             };
-            if targets_apart(one, other) {
+            if targets_apart(one, other) || texts_apart(one, other) {
                 continue;
             }
             let (first, second) = (self.hash_of(a), self.hash_of(b));
@@ -682,7 +682,8 @@ impl<'a, P> Questions<'a, P> {
         free && fails && atom.left.default.is_none() && !atom.negated
     }
 
-    /// `overrides` between rules that never match the same request.
+    /// `overrides` that order nothing: of the rules above the one, and of those below the other, none match the
+    /// same request.
     pub(super) fn useless_overrides(&mut self, found: &mut Vec<Finding>) {
         let set = self.set();
         let pairs: Vec<(usize, Vec<usize>)> = set
@@ -691,23 +692,46 @@ impl<'a, P> Questions<'a, P> {
             .collect();
         for (from, below) in pairs {
             for to in below {
-                let (Some(one), Some(other)) = (self.rule(from), self.rule(to)) else {
-                    continue;
-                };
-                let question = hash([&b"both"[..], &self.hash_of(from), &self.hash_of(to)]);
-                let both = Formula::All(vec![Formula::Rule(one), Formula::Rule(other)]);
-                let set = self.set();
-                if self.reached_before(&question, |context| both.holds(set, context)) {
-                    continue;
-                }
-                match self.ask(&both) {
-                    Answer::Of(witness) => self.verdicts.is_reached(question, witness.facts),
-                    Answer::Never => {
-                        found.push(Finding::useless_override(&one.id, &one.span, &other.id));
-                    }
-                    Answer::Unknown(_) => {}
+                let above: Vec<usize> =
+                    std::iter::once(from).chain(self.overriders(from)).collect();
+                let lower = self.above.iter().filter(|(_, above)| above.contains(&to));
+                let lower: Vec<usize> = std::iter::once(to).chain(lower.map(|(p, _)| *p)).collect();
+                let useful = above.iter().any(|one| {
+                    lower
+                        .iter()
+                        .any(|other| !matches!(self.meet(*one, *other), Some(false)))
+                });
+                if let (false, Some(one), Some(other)) = (useful, self.rule(from), self.rule(to)) {
+                    found.push(Finding::useless_override(&one.id, &one.span, &other.id));
                 }
             }
+        }
+    }
+
+    /// Whether two rules match the same request; `None` where that cannot be said.
+    fn meet(&mut self, one: usize, other: usize) -> Option<bool> {
+        let (Some(a), Some(b)) = (self.rule(one), self.rule(other)) else {
+            return Some(false);
+        };
+        let question = hash([&b"both"[..], &self.hash_of(one), &self.hash_of(other)]);
+        let both = Formula::All(vec![Formula::Rule(a), Formula::Rule(b)]);
+        let set = self.set();
+        if self.reached_before(&question, |context| both.holds(set, context)) {
+            return Some(true);
+        }
+        if self.never_before(&question) {
+            return Some(false);
+        }
+        match self.ask(&both) {
+            Answer::Of(witness) => {
+                self.verdicts.is_reached(question, witness.facts);
+                Some(true)
+            }
+            Answer::Never => {
+                self.verdicts.is_never(question, Vec::new());
+                Some(false)
+            }
+            Answer::Unknown(_) => None,
         }
     }
 }

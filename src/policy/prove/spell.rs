@@ -10,7 +10,7 @@ use crate::policy::rule::{
 use crate::policy::schema::Type;
 
 /// A condition, in parentheses where it has parts.
-pub(super) fn condition(condition: &Condition) -> String {
+pub(in crate::policy) fn condition(condition: &Condition) -> String {
     let joined = |parts: &[Condition], word: &str| {
         let parts: Vec<String> = parts
             .iter()

@@ -137,7 +137,8 @@ impl Witness {
                 name,
                 match (name, value) {
                     ("now", Json::Number(number)) => match number.as_i64().and_then(instant) {
-                        Some(at) => at,
+                        // As people read it, and as `explain` and records have it.
+                        Some(at) => format!("{at} ({number})"),
                         None => value.to_string(),
                     },
                     (_, Json::String(text)) => text.clone(),

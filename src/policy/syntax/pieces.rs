@@ -8,14 +8,16 @@ use super::comments;
 /// The least that a piece has, in bytes, but for the last.
 const PIECE: usize = 64 * 1024;
 
-/// Where pieces begin and end: after a line with which a rule, a deny or a test ends. Of a text that is
+/// Where pieces begin and end: after a line with which a rule, a deny or a test ends, so that the comments before
+/// an item stay with it. Of a text that is
 /// no policy they mean nothing, and do no harm: what does not parse is parsed again as a whole.
 pub(super) fn of(text: &str) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
-    let (mut begin, mut at, mut depth, mut last) = (0, 0, 0_usize, b' ');
+    let (mut begin, mut at, mut depth) = (0, 0, 0_usize);
     for line in text.split_inclusive('\n') {
         let code = line.get(..comments::begins(line).unwrap_or(line.len()));
         let (mut in_string, mut escaped) = (false, false);
+        let mut last = b' ';
         for byte in code.unwrap_or_default().bytes() {
             if !byte.is_ascii_whitespace() {
                 last = byte;
