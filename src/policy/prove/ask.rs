@@ -10,7 +10,6 @@ use super::solve::{Search, Why};
 use super::text::Work;
 use super::witness::Witness;
 use crate::context::MAX_DEPTH;
-use crate::oauth::claims::ClaimValue;
 use crate::oauth::id::ClientId;
 use crate::oauth::scope::Scopes;
 use crate::policy::PolicySet;
@@ -25,6 +24,8 @@ use crate::policy::schema::{AttributeRef, ClientSchema, Schema, Value, claim_val
 const TRIES: usize = 24;
 /// Up to so many clients, each is told apart from each.
 const FEW: usize = 4;
+/// As many as that are, where they must be.
+const MANY: usize = 2_000;
 
 /// The answer to a question.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(in crate::policy) struct Ground<'a, P> {
     pub(super) schema: &'a Schema,
     pub(super) assembler: Assembler<'a>,
     /// What all questions together took so far.
-    work: Work,
+    pub(super) work: Work,
     /// The schema's clients, by id.
     clients: HashMap<&'a ClientId, usize>,
 }
@@ -85,7 +86,9 @@ impl<'a, P> Ground<'a, P> {
 pub(in crate::policy) fn ask<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>) -> Answer {
     let (set, schema) = (ground.set, ground.schema);
     let seen = Seen::of(formula);
-    let clients = clients(ground, formula, &seen);
+    let Some(clients) = clients(ground, formula, &seen) else {
+        return Answer::Unknown(Why::Clients);
+    };
     let mut model = Model::new(schema, clients, seen.depth());
     let node = model.lower(formula, set.resources());
     let mut no_request = None;
@@ -187,6 +190,19 @@ impl<'f> Seen<'f> {
         }
     }
 
+    /// Whether an attribute of the client is compared with another attribute.
+    fn compares_clients(&self) -> bool {
+        let of_client = |attribute: &AttributeRef| match attribute {
+            AttributeRef::ClientAttribute(_) => true,
+            AttributeRef::Fixed(fixed) => matches!(fixed.path, "client.id" | "client.names"),
+            AttributeRef::Claim(_) | AttributeRef::ActorClaim(_) | AttributeRef::Field(_) => false,
+        };
+        self.atoms.iter().any(|atom| {
+            let right = atom.test.right().map(|(right, _)| right);
+            right.is_some_and(|right| of_client(right) || of_client(&atom.left.attribute))
+        })
+    }
+
     /// How many actors of a chain are told apart: as many as some quantifier asks for, and one more than any
     /// number that the depth is compared with.
     fn depth(&self) -> usize {
@@ -200,8 +216,13 @@ fn is_depth(attribute: &AttributeRef) -> bool {
 }
 
 /// The clients that a question can be about: those that its headers name, and of those that it does not tell
-/// apart, one.
-fn clients<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>, seen: &Seen<'_>) -> Vec<usize> {
+/// apart, one. Where what clients are called, or have, is compared with what requests say, each is told apart
+/// from each; `None` where those are too many.
+fn clients<P>(
+    ground: &Ground<'_, P>,
+    formula: &Formula<'_, P>,
+    seen: &Seen<'_>,
+) -> Option<Vec<usize>> {
     let schema = ground.schema;
     let mut allowed: Option<BTreeSet<usize>> = None;
     restrict(ground, formula, &mut allowed);
@@ -210,9 +231,13 @@ fn clients<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>, seen: &Seen<'_>)
         None => (0..schema.clients.len()).collect(),
     };
     if allowed.len() <= FEW {
-        return allowed;
+        return Some(allowed);
     }
-    // INVARIANT: two clients of the same signature can be exchanged for each other in any request.
+    if seen.compares_clients() {
+        return (allowed.len() <= MANY).then_some(allowed);
+    }
+    // INVARIANT: two clients of the same signature can be exchanged for each other in any request. Their names
+    // are compared with nothing but `may_act`.
     let probes = probes(seen, schema);
     let mut kept: BTreeMap<Signature, usize> = BTreeMap::new();
     for place in allowed {
@@ -223,7 +248,7 @@ fn clients<P>(ground: &Ground<'_, P>, formula: &Formula<'_, P>, seen: &Seen<'_>)
     }
     let mut kept: Vec<usize> = kept.into_values().collect();
     kept.sort_unstable();
-    kept
+    Some(kept)
 }
 
 fn restrict<P>(
@@ -348,25 +373,13 @@ fn right_default(test: &Test) -> Option<&Constant> {
     }
 }
 
-/// What a question can tell of a client: how it fares with tests of its own, how each of its texts fares with
-/// everything that texts are tested for, and which of its texts are equal.
+/// What a question can tell of a client: how it fares with tests of its own, and how each of its names fares
+/// with everything that texts are tested for.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Signature {
     tests: Vec<bool>,
     auth: Vec<&'static str>,
-    id: Vec<bool>,
     names: Vec<Vec<bool>>,
-    /// By attribute that is compared with another one.
-    attributes: Vec<Option<Compared>>,
-    equal: Vec<bool>,
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Compared {
-    Text(Vec<bool>),
-    Set(Vec<Vec<bool>>),
-    /// What is no text is told apart by its value.
-    Other(String),
 }
 
 fn signature(client: &ClientSchema, seen: &Seen<'_>, probes: &[Language<'_>]) -> Signature {
@@ -376,58 +389,24 @@ fn signature(client: &ClientSchema, seen: &Seen<'_>, probes: &[Language<'_>]) ->
             tests.push(by.value.contain(client.id.as_str()));
         }
     }
-    let mut compared: BTreeSet<&Arc<str>> = BTreeSet::new();
     for atom in &seen.atoms {
-        let right = atom.test.right().map(|(right, _)| right);
-        for side in std::iter::once(&atom.left.attribute).chain(right) {
-            let value = match side {
-                AttributeRef::ClientAttribute(name) => {
-                    if right.is_some() {
-                        compared.insert(name);
-                    }
-                    client.attributes.get(name).map(claim_value)
-                }
-                other => of_client(other, client),
-            };
-            tests.push(value.is_some());
-            tests.push(value.is_some_and(|value| plain_test(&atom.test, value)));
-        }
+        let value = match &atom.left.attribute {
+            AttributeRef::ClientAttribute(name) => client.attributes.get(name).map(claim_value),
+            other => of_client(other, client),
+        };
+        tests.push(value.is_some());
+        tests.push(value.is_some_and(|value| plain_test(&atom.test, value)));
     }
-    let probe = |text: &str| -> Vec<bool> {
-        let value = Constant::Text(Arc::from(text));
+    let probe = |name: &Arc<str>| -> Vec<bool> {
+        let value = Constant::Text(Arc::clone(name));
         probes.iter().map(|probe| probe.contains(&value)).collect()
     };
-    let all = |set: &BTreeSet<Arc<str>>| -> Vec<Vec<bool>> {
-        let mut all: Vec<Vec<bool>> = set.iter().map(|text| probe(text)).collect();
-        all.sort_unstable();
-        all
-    };
-    // Texts of the client that may be the same: a value that equals the one may have to equal the other.
-    let mut texts: Vec<&str> = vec![client.id.as_str()];
-    texts.extend(client.names.iter().map(|name| &**name));
-    let mut attributes = Vec::new();
-    for name in compared {
-        let value = client.attributes.get(name);
-        match value {
-            Some(ClaimValue::String(text)) => texts.push(text),
-            Some(ClaimValue::StringSet(set)) => texts.extend(set.iter().map(|text| &**text)),
-            _ => {}
-        }
-        attributes.push(value.map(|value| match value {
-            ClaimValue::String(text) => Compared::Text(probe(text)),
-            ClaimValue::StringSet(set) => Compared::Set(all(set)),
-            other => Compared::Other(format!("{other:?}")),
-        }));
-    }
-    let pairs = texts.iter().enumerate();
-    let equal = pairs.flat_map(|(place, one)| texts.iter().skip(place + 1).map(move |o| o == one));
+    let mut names: Vec<Vec<bool>> = client.names.iter().map(probe).collect();
+    names.sort_unstable();
     Signature {
         tests,
         auth: client.auth.clone(),
-        id: probe(client.id.as_str()),
-        names: all(&client.names),
-        equal: equal.collect(),
-        attributes,
+        names,
     }
 }
 

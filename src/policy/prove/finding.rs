@@ -105,10 +105,7 @@ impl Finding {
                 "its headers and conditions contradict each other, or what a request can be (proved)",
             ),
             reasons => Diagnostic::warning("E0503", format!("rule `{rule}` is never selected"))
-                .note(format!(
-                    "every request that it matches is {} (proved; nothing less is enough)",
-                    reasons.join(", or ")
-                )),
+                .note(format!("every request that it matches is {} (proved)", some_of(reasons))),
         };
         Self::from(problem.at(at).help("correct it, or delete it")).about([rule])
     }
@@ -193,7 +190,7 @@ impl Finding {
         let message = format!("proof `{}` fails: `{rule}` is never selected", proof.name);
         let reason = match reasons {
             [] => "no request matches it".to_owned(),
-            reasons => format!("every request that it matches is {}", reasons.join(", or ")),
+            reasons => format!("every request that it matches is {}", some_of(reasons)),
         };
         Diagnostic::error("E0705", message)
             .at(&claim.span)
@@ -257,6 +254,16 @@ impl Finding {
             .at(at)
             .note(why.to_string())
             .into()
+    }
+}
+
+/// Reasons in words, the first of them where they are many.
+fn some_of(reasons: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let first: Vec<&str> = reasons.iter().take(SHOWN).map(String::as_str).collect();
+    match reasons.len().saturating_sub(SHOWN) {
+        0 => first.join(", or "),
+        more => format!("{}, or kept from it by {more} others", first.join(", or ")),
     }
 }
 

@@ -161,6 +161,7 @@ impl<'a, P> Questions<'a, P> {
         if self.never_before(&question) {
             return Selected::Never(Vec::new());
         }
+        let begun = self.ground.work.done();
         let mut because: Vec<Because> = Vec::new();
         for round in 0..MAX_ROUNDS {
             self.all_denies(round, &mut because);
@@ -184,7 +185,8 @@ impl<'a, P> Questions<'a, P> {
                         }
                     });
                     let rests_on = rests_on.collect();
-                    self.verdicts.is_never(question, rests_on);
+                    let cost = self.ground.work.done() - begun;
+                    self.verdicts.is_never(question, rests_on, cost);
                     return Selected::Never(because);
                 }
                 Answer::Of(witness) => witness,
@@ -208,8 +210,13 @@ impl<'a, P> Questions<'a, P> {
 
     fn never_before(&mut self, question: &Hash) -> bool {
         let there = &self.there;
-        self.verdicts
-            .never(self.before, question, |rule| there.contains(rule))
+        let kept = self
+            .verdicts
+            .never(self.before, question, |rule| there.contains(rule));
+        kept.is_some_and(|cost| {
+            self.ground.work.charge(cost);
+            true
+        })
     }
 
     /// What keeps rules in these places from deciding a request.
@@ -476,10 +483,11 @@ impl<'a, P> Questions<'a, P> {
             if self.reached_before(&said, |context| deny.matches(context)) {
                 continue;
             }
+            let begun = self.ground.work.done();
             match self.ask(&Formula::Deny(deny)) {
-                Answer::Of(witness) => self.verdicts.is_reached(said, witness.facts),
+                Answer::Of(witness) => self.is_reached(said, *witness, begun),
                 Answer::Never => {
-                    self.verdicts.is_never(question, Vec::new());
+                    self.is_never(question, begun);
                     found.push(Finding::vacuous_deny(&deny.id, &deny.span));
                 }
                 Answer::Unknown(why) => {
@@ -499,11 +507,13 @@ impl<'a, P> Questions<'a, P> {
         let selected = |context: &ExchangeContext| {
             rule.matches(context) && self.bars(context, &[place]).is_empty()
         };
-        if let Some(witness) = self.still_reached(&said, selected) {
+        if let Some((witness, cost)) = self.still_reached(&said, selected) {
             self.verdicts.kept += 1;
-            self.verdicts.is_reached(said, witness.facts.clone());
+            self.ground.work.charge(cost);
+            self.verdicts.is_reached(said, witness.facts.clone(), cost);
             return Selected::By(Box::new(witness));
         }
+        let begun = self.ground.work.done();
         // One that is never reached is a finding, which must have its reasons each time.
         let mut because: Vec<Because> = Vec::new();
         let base = Formula::Rule(rule);
@@ -516,7 +526,7 @@ impl<'a, P> Questions<'a, P> {
                 Answer::Of(witness) => {
                     let bars = self.bars(&witness.context, &[place]);
                     if bars.is_empty() {
-                        self.verdicts.is_reached(said, witness.facts.clone());
+                        self.is_reached(said, (*witness).clone(), begun);
                         return Selected::By(witness);
                     }
                     because.extend(bars);
@@ -530,17 +540,28 @@ impl<'a, P> Questions<'a, P> {
         &self,
         said: &Hash,
         selected: impl Fn(&ExchangeContext) -> bool,
-    ) -> Option<Witness> {
-        let facts = self.verdicts.reached(self.before, said)?;
+    ) -> Option<(Witness, usize)> {
+        let (facts, cost) = self.verdicts.reached(self.before, said)?;
         let witness = Witness::of(facts, &self.ground)?;
-        selected(&witness.context).then_some(witness)
+        selected(&witness.context).then_some((witness, cost))
+    }
+
+    fn is_reached(&mut self, said: Hash, witness: Witness, begun: usize) {
+        let cost = self.ground.work.done() - begun;
+        self.verdicts.is_reached(said, witness.facts, cost);
+    }
+
+    fn is_never(&mut self, question: Hash, begun: usize) {
+        let cost = self.ground.work.done() - begun;
+        self.verdicts.is_never(question, Vec::new(), cost);
     }
 
     fn reached_before(&mut self, said: &Hash, selected: impl Fn(&ExchangeContext) -> bool) -> bool {
         match self.still_reached(said, selected) {
-            Some(witness) => {
+            Some((witness, cost)) => {
                 self.verdicts.kept += 1;
-                self.verdicts.is_reached(*said, witness.facts);
+                self.ground.work.charge(cost);
+                self.verdicts.is_reached(*said, witness.facts, cost);
                 true
             }
             None => false,
@@ -603,8 +624,9 @@ impl<'a, P> Questions<'a, P> {
         if self.reached_before(&key, |context| formula.holds(set, context)) {
             return;
         }
+        let begun = self.ground.work.done();
         match self.ask(&formula) {
-            Answer::Of(witness) => self.verdicts.is_reached(key, witness.facts),
+            Answer::Of(witness) => self.is_reached(key, *witness, begun),
             Answer::Never => {
                 let mut span = None;
                 part.atoms(&mut |atom| {
@@ -722,13 +744,14 @@ impl<'a, P> Questions<'a, P> {
         if self.never_before(&question) {
             return Some(false);
         }
+        let begun = self.ground.work.done();
         match self.ask(&both) {
             Answer::Of(witness) => {
-                self.verdicts.is_reached(question, witness.facts);
+                self.is_reached(question, *witness, begun);
                 Some(true)
             }
             Answer::Never => {
-                self.verdicts.is_never(question, Vec::new());
+                self.is_never(question, begun);
                 Some(false)
             }
             Answer::Unknown(_) => None,
@@ -917,8 +940,9 @@ impl<'a, P> Questions<'a, P> {
             return;
         }
         let both = Formula::All(vec![Formula::Rule(a), Formula::Rule(b)]);
+        let begun = self.ground.work.done();
         match self.ask(&both) {
-            Answer::Never => self.verdicts.is_never(question, Vec::new()),
+            Answer::Never => self.is_never(question, begun),
             Answer::Of(witness) => {
                 let set = self.set();
                 let witness =

@@ -35,6 +35,8 @@ pub enum Why {
     NoRequest(String),
     /// What was found does not hold of the request that was made of it; the attributes of that request.
     Disagreement(Vec<String>),
+    /// More clients are compared with what requests say than are told apart.
+    Clients,
     /// There are more pairs of rules than are looked at.
     Pairs,
 }
@@ -44,7 +46,7 @@ impl std::fmt::Display for Why {
         match self {
             Self::Patterns(path) => write!(
                 f,
-                "the patterns on `{path}` tell more apart than is worked out: use fewer `**`, or constants"
+                "the patterns on `{path}` tell more apart than is worked out: use fewer patterns, or constants"
             ),
             Self::Count(path) => write!(
                 f,
@@ -66,6 +68,9 @@ impl std::fmt::Display for Why {
             Self::NoRequest(problem) => write!(
                 f,
                 "what was found is no request that gets as far as the policies: {problem}"
+            ),
+            Self::Clients => f.write_str(
+                "more clients are compared with what requests say than are told apart: name them in `by`",
             ),
             Self::Pairs => f.write_str("there are more pairs of rules than are looked at"),
         }

@@ -10,22 +10,33 @@ use crate::policy::pattern::{Glob, Piece};
 
 /// The most states that the product of the globs on one attribute may have.
 const MAX_STATES: usize = 20_000;
-/// The most states that all questions of one load may walk through together.
-const MAX_STATES_IN_ALL: usize = 4_000_000;
+/// The most that all questions of one load may walk through together: states, times the patterns in each.
+const MAX_STEPS_IN_ALL: usize = 6_000_000;
 
-/// How many states were walked through so far. A bound on steps, not on time: every replica comes to the same
+/// How much was walked through so far. A bound on steps, not on time: every replica comes to the same
 /// verdicts.
 #[derive(Debug, Default)]
 pub(super) struct Work(Cell<usize>);
 
 impl Work {
-    fn step(&self) -> Result<(), TooMany> {
-        let done = self.0.get() + 1;
-        self.0.set(done);
-        match done > MAX_STATES_IN_ALL {
+    /// So much was done; fails once it is too much.
+    fn spend(&self, steps: usize) -> Result<(), TooMany> {
+        self.charge(steps);
+        match self.0.get() > MAX_STEPS_IN_ALL {
             true => Err(TooMany),
             false => Ok(()),
         }
+    }
+
+    /// So much was done at an earlier load for an answer that is taken from there: what is left for other
+    /// questions must not depend on what was kept.
+    pub(super) fn charge(&self, steps: usize) {
+        self.0.set(self.0.get().saturating_add(steps));
+    }
+
+    /// How much was done so far.
+    pub(super) fn done(&self) -> usize {
+        self.0.get()
     }
 }
 
@@ -251,6 +262,11 @@ pub(super) fn samples(
         all().find(|c| may_stand(*c) && !known.contains(c) && !avoid(c))
     };
     let other = fresh(&|c| held.contains(c)).or_else(|| fresh(&|_| false));
+    // A percent sign is no character of a path by itself, but what it begins is.
+    let hidden = shape == Shape::Path && other.is_none_or(|other| other == '%');
+    if hidden && !known.contains(&'%') {
+        return Err(TooMany);
+    }
     let alphabet: Vec<char> = other
         .into_iter()
         .chain(known.iter().copied().filter(|c| may_stand(*c)))
@@ -331,7 +347,7 @@ fn walk(
             texts.push(text.clone());
         }
         if next.get(number).is_some_and(Option::is_none) {
-            work.step()?;
+            work.spend(patterns.len() + 1)?;
             let mut row = Vec::with_capacity(alphabet.len());
             for c in alphabet {
                 let Some(within) = shape.step(state.1, *c) else {
@@ -468,6 +484,30 @@ mod tests {
             assert!(uri.parse::<crate::oauth::uri::Uri>().is_ok(), "{uri}");
         }
         assert!(found.contains(&"/a".to_owned()) && found.contains(&"/a/x".to_owned()));
+    }
+
+    #[test]
+    fn a_character_that_nobody_thought_of_may_stand_there() {
+        let patterns: Vec<Pattern> = ["x", "y"].map(Pattern::begins).to_vec();
+        let none = BTreeSet::new();
+        let found = samples(
+            &patterns,
+            Shape::Any,
+            1,
+            &none,
+            &['x', 'y'],
+            |_| true,
+            &Work::default(),
+        );
+        let neither = |text: &&String| !text.is_empty() && !text.starts_with(['x', 'y']);
+        assert!(found.unwrap().iter().any(|text| neither(&text)));
+        // Nor is a path without any known character thought not to be.
+        let all: Vec<Pattern> = ('!'..='~')
+            .map(|c| Pattern::begins(&format!("/{c}")))
+            .collect();
+        let plain = |c: char| c != '%';
+        let found = samples(&all, Shape::Path, 1, &none, &['x'], plain, &Work::default());
+        assert_eq!(found, Err(TooMany));
     }
 
     #[test]

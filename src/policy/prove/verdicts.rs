@@ -17,13 +17,22 @@ pub struct Verdicts {
     /// What the realm has that policies may speak of: another one, and nothing is taken over.
     ground: Hash,
     /// Questions that hold of no request, and the rules besides those in the question that this rests on.
-    never: HashMap<Hash, Vec<Hash>>,
+    never: HashMap<Hash, Never>,
     /// Requests by which a rule is selected, as tables in JSON; they are tried again, not believed.
-    reached: HashMap<Hash, Box<str>>,
+    reached: HashMap<Hash, (Box<str>, usize)>,
     /// How many questions were asked, and how many answered from before.
     pub(super) asked: usize,
     /// See `asked`.
     pub(super) kept: usize,
+}
+
+/// That a question holds of no request.
+#[derive(Clone, Debug)]
+struct Never {
+    /// What this rests on besides the rules in the question.
+    rests_on: Vec<Hash>,
+    /// What it took to find out.
+    cost: usize,
 }
 
 impl Verdicts {
@@ -41,42 +50,45 @@ impl Verdicts {
         (self.asked, self.kept)
     }
 
-    /// Whether a question was answered before: of no request, if these rules are there still.
+    /// Whether a question was answered before: of no request, if these rules are there still. Gives what it
+    /// took to find out.
     pub(super) fn never(
         &mut self,
         before: Option<&Self>,
         question: &Hash,
         there: impl Fn(&Hash) -> bool,
-    ) -> bool {
+    ) -> Option<usize> {
         if self.never.contains_key(question) {
-            return true;
+            return Some(0);
         }
-        let Some(before) = before.filter(|before| before.ground == self.ground) else {
-            return false;
-        };
-        match before.never.get(question) {
-            Some(rests_on) if rests_on.iter().all(there) => {
-                self.kept += 1;
-                self.never.insert(*question, rests_on.clone());
-                true
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn is_never(&mut self, question: Hash, rests_on: Vec<Hash>) {
-        self.never.insert(question, rests_on);
-    }
-
-    /// A request that selected a rule before.
-    pub(super) fn reached(&self, before: Option<&Self>, rule: &Hash) -> Option<Map<String, Json>> {
         let before = before.filter(|before| before.ground == self.ground)?;
-        serde_json::from_str(before.reached.get(rule)?).ok()
+        let kept = before.never.get(question)?;
+        if !kept.rests_on.iter().all(there) {
+            return None;
+        }
+        self.kept += 1;
+        self.never.insert(*question, kept.clone());
+        Some(kept.cost)
     }
 
-    pub(super) fn is_reached(&mut self, rule: Hash, facts: Map<String, Json>) {
+    pub(super) fn is_never(&mut self, question: Hash, rests_on: Vec<Hash>, cost: usize) {
+        self.never.insert(question, Never { rests_on, cost });
+    }
+
+    /// A request that selected a rule before, and what it took to find it.
+    pub(super) fn reached(
+        &self,
+        before: Option<&Self>,
+        rule: &Hash,
+    ) -> Option<(Map<String, Json>, usize)> {
+        let before = before.filter(|before| before.ground == self.ground)?;
+        let (text, cost) = before.reached.get(rule)?;
+        Some((serde_json::from_str(text).ok()?, *cost))
+    }
+
+    pub(super) fn is_reached(&mut self, rule: Hash, facts: Map<String, Json>, cost: usize) {
         let text = Json::Object(facts).to_string();
-        self.reached.insert(rule, text.into());
+        self.reached.insert(rule, (text.into(), cost));
     }
 }
 
