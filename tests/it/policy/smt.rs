@@ -328,6 +328,7 @@ fn the_analyser_and_an_smt_solver_agree() {
             match (theirs, question.ours) {
                 (Answer::Unknown, _) => {
                     unknown += 1;
+                    if let Ok(dir) = std::env::var("DUMP") { std::fs::write(format!("{dir}/{number}-{kind}-{unknown}.smt2"), format!("(set-logic QF_BV)\n{script}(check-sat)\n")).unwrap(); }
                     counted("unknown to z3");
                 }
                 (Answer::Sat, true) => counted("yes"),

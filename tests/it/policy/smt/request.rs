@@ -9,14 +9,34 @@ use cambist::policy::rule::Constant;
 use cambist::policy::schema::{AttributeRef, IssuerSchema, Schema};
 
 use super::term::{
-    Term, UriTerm, all, any, authorities, equal, implies, literal, names, not, number, opaque,
-    paths, queries, texts, within,
+    LONGEST, NUMBER, Term, UriTerm, all, any, definitions, equal, implies, is_name, is_text, is_uri, literal,
+    not, number, sum,
 };
 
 /// The most actors of a chain; no question of these counts further.
 const HOPS: usize = 4;
 /// The most members of a set. What would need more is asked with fewer, and "none" is no answer then.
 const MOST: usize = 5;
+
+/// What a constant can be.
+#[derive(Clone, Copy)]
+enum Sort {
+    Text,
+    Int,
+    Bool,
+    Ip,
+}
+
+impl Sort {
+    fn name(self) -> String {
+        match self {
+            Self::Text => format!("(_ BitVec {})", 8 * LONGEST),
+            Self::Int => format!("(_ BitVec {NUMBER})"),
+            Self::Bool => "Bool".to_owned(),
+            Self::Ip => "(_ BitVec 128)".to_owned(),
+        }
+    }
+}
 
 /// A construct that is not translated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -43,7 +63,7 @@ impl Value {
     pub fn of(constant: &Constant) -> Self {
         match constant {
             Constant::Text(text) => Self::Text(literal(text)),
-            Constant::Int(of) => Self::Int(number((*of).into())),
+            Constant::Int(of) => Self::Int(number(*of)),
             Constant::Bool(truth) => Self::Bool(truth.to_string()),
             Constant::Uri(uri) => Self::Uri(UriTerm::of(uri)),
             Constant::Ip(ip) => {
@@ -71,9 +91,13 @@ impl Value {
 /// Whether an address is one of version 6, and its number.
 pub fn address(ip: IpAddr) -> (bool, Term) {
     match ip {
-        IpAddr::V4(ip) => (false, u32::from(ip).to_string()),
-        IpAddr::V6(ip) => (true, u128::from(ip).to_string()),
+        IpAddr::V4(ip) => (false, wide(u32::from(ip).into())),
+        IpAddr::V6(ip) => (true, wide(ip.into())),
     }
+}
+
+fn wide(address: u128) -> Term {
+    format!("(_ bv{address} 128)")
 }
 
 /// The constants of one question.
@@ -132,7 +156,8 @@ impl<'s> Request<'s> {
     /// The declarations, and a proposition asserted.
     pub fn script(&self, asserted: &[Term]) -> String {
         let asserted = asserted.iter().map(|term| format!("(assert {term})\n"));
-        format!("{}{}", self.script, asserted.collect::<String>())
+        let script = format!("{}{}", self.script, asserted.collect::<String>());
+        format!("{}{script}", definitions(&script))
     }
 
     fn new_name(&mut self, name: &str) -> bool {
@@ -145,30 +170,30 @@ impl<'s> Request<'s> {
         }
     }
 
-    fn constant(&mut self, name: &str, sort: &str) -> (Term, bool) {
+    fn constant(&mut self, name: &str, sort: Sort) -> (Term, bool) {
         let new = self.new_name(name);
         if new {
             self.script
-                .push_str(&format!("(declare-const |{name}| {sort})\n"));
+                .push_str(&format!("(declare-const |{name}| {})\n", sort.name()));
         }
         (format!("|{name}|"), new)
     }
 
     fn flag(&mut self, name: &str) -> (Term, bool) {
-        self.constant(&format!("{name}?"), "Bool")
+        self.constant(&format!("{name}?"), Sort::Bool)
     }
 
     /// A text, which is something where it is there.
-    fn text_where(&mut self, there: &Term, name: &str, language: &str) -> Term {
-        let (term, new) = self.constant(name, "String");
+    fn text_where(&mut self, there: &Term, name: &str, language: fn(&str) -> Term) -> Term {
+        let (term, new) = self.constant(name, Sort::Text);
         if new {
-            self.assert(&implies(there.clone(), within(&term, language)));
+            self.assert(&implies(there.clone(), language(&term)));
         }
         term
     }
 
     fn one_of<'n>(&mut self, name: &str, names: impl IntoIterator<Item = &'n str>) -> Term {
-        let (term, new) = self.constant(name, "String");
+        let (term, new) = self.constant(name, Sort::Text);
         if new {
             let each = names.into_iter().map(|name| equal(&term, &literal(name)));
             let one = any(each);
@@ -178,45 +203,26 @@ impl<'s> Request<'s> {
     }
 
     fn int(&mut self, name: &str, least: i64, most: i64) -> Term {
-        let (term, new) = self.constant(name, "Int");
+        let (term, new) = self.constant(name, Sort::Int);
         if new {
-            let (least, most) = (number(least.into()), number(most.into()));
-            self.assert(&format!("(<= {least} {term} {most})"));
+            let (least, most) = (number(least), number(most));
+            self.assert(&format!("(and (bvsle {least} {term}) (bvsle {term} {most}))"));
         }
         term
     }
 
     fn uri(&mut self, there: &Term, name: &str) -> UriTerm {
-        let (hierarchical, new) = self.constant(&format!("{name}.hierarchical"), "Bool");
+        let (hierarchical, new) = self.constant(&format!("{name}.hierarchical"), Sort::Bool);
         let uri = UriTerm {
             hierarchical,
-            scheme: self.constant(&format!("{name}.scheme"), "String").0,
-            authority: self.constant(&format!("{name}.authority"), "String").0,
-            path: self.constant(&format!("{name}.path"), "String").0,
-            queried: self.constant(&format!("{name}.queried"), "Bool").0,
-            query: self.constant(&format!("{name}.query"), "String").0,
+            scheme: self.constant(&format!("{name}.scheme"), Sort::Text).0,
+            authority: self.constant(&format!("{name}.authority"), Sort::Text).0,
+            path: self.constant(&format!("{name}.path"), Sort::Text).0,
+            queried: self.constant(&format!("{name}.queried"), Sort::Bool).0,
+            query: self.constant(&format!("{name}.query"), Sort::Text).0,
         };
         if new {
-            let scheme = |name: &str| equal(&uri.scheme, &literal(name));
-            let web = all([
-                any([scheme("https"), scheme("http")]),
-                within(&uri.authority, &authorities()),
-                within(&uri.path, &paths()),
-            ]);
-            let urn = all([
-                scheme("urn"),
-                equal(&uri.authority, "\"\""),
-                within(&uri.path, &opaque()),
-                not(uri.queried.clone()),
-            ]);
-            let either = format!("(ite {} {web} {urn})", uri.hierarchical);
-            let query = format!(
-                "(ite {} {} {})",
-                uri.queried,
-                within(&uri.query, &queries()),
-                equal(&uri.query, "\"\"")
-            );
-            self.assert(&implies(there.clone(), all([either, query])));
+            self.assert(&implies(there.clone(), is_uri(&uri)));
         }
         uri
     }
@@ -227,7 +233,7 @@ impl<'s> Request<'s> {
         wanted.min(MOST)
     }
 
-    fn set(&mut self, path: &str, language: &str) -> Value {
+    fn set(&mut self, path: &str, language: fn(&str) -> Term) -> Value {
         let slots = self.slots(path);
         let slot = |slot| {
             let name = format!("{path}#{slot}");
@@ -261,7 +267,7 @@ impl<'s> Request<'s> {
     fn client_attribute(&mut self, name: &str) -> Result<(Term, Value), OutOfReach> {
         self.client();
         let mut there = Vec::new();
-        let mut value = "\"\"".to_owned();
+        let mut value = literal("");
         for (is, client) in self.clients() {
             match client.attributes.get(name) {
                 None => {}
@@ -344,11 +350,11 @@ impl<'s> Request<'s> {
             self.assert(&implies(all([party_there, required]), there.clone()));
         }
         let value = match ty {
-            ClaimType::String => Value::Text(self.text_where(&there, &path, &texts())),
+            ClaimType::String => Value::Text(self.text_where(&there, &path, is_text)),
             ClaimType::Int => Value::Int(self.int(&path, i64::MIN, i64::MAX)),
-            ClaimType::Bool => Value::Bool(self.constant(&path, "Bool").0),
+            ClaimType::Bool => Value::Bool(self.constant(&path, Sort::Bool).0),
             ClaimType::Uri => Value::Uri(self.uri(&there, &path)),
-            ClaimType::StringSet => self.set(&path, &texts()),
+            ClaimType::StringSet => self.set(&path, is_text),
         };
         Ok((there, value))
     }
@@ -369,7 +375,7 @@ impl<'s> Request<'s> {
             "issuer" => (self.there(party), Value::Text(self.issuer(party))),
             "sub" => {
                 let there = self.there(party);
-                let text = self.text_where(&there, &path, &names());
+                let text = self.text_where(&there, &path, is_name);
                 (there, Value::Text(text))
             }
             "token_type" => (self.there(party), Value::Text(self.token_type(party))),
@@ -383,17 +389,17 @@ impl<'s> Request<'s> {
             ),
             "client_id" | "acr" => {
                 let there = self.may_have(party, name);
-                let text = self.text_where(&there, &path, &texts());
+                let text = self.text_where(&there, &path, is_text);
                 (there, Value::Text(text))
             }
-            "aud" | "amr" => (self.may_have(party, name), self.set(&path, &texts())),
+            "aud" | "amr" => (self.may_have(party, name), self.set(&path, is_text)),
             "scope" => {
                 let there = self.may_have(party, name);
                 if self.new_name(&format!("{path} of whom")) {
                     let with = self.issuer_is(party, |issuer| issuer.has_scope);
                     self.assert(&implies(there.clone(), with));
                 }
-                (there, self.set(&path, &names()))
+                (there, self.set(&path, is_name))
             }
             _ => return Err(OutOfReach("an attribute of a party")),
         })
@@ -420,8 +426,8 @@ impl<'s> Request<'s> {
         let issuer = self.one_of(&format!("{of}.issuer"), aliases.chain(["unknown"]));
         let (has_sub, new) = self.flag(&format!("{of}.sub"));
         let has_client_id = self.flag(&format!("{of}.client_id")).0;
-        let sub = self.text_where(&has_sub, &format!("{of}.sub"), &names());
-        let client_id = self.text_where(&has_client_id, &format!("{of}.client_id"), &names());
+        let sub = self.text_where(&has_sub, &format!("{of}.sub"), is_name);
+        let client_id = self.text_where(&has_client_id, &format!("{of}.client_id"), is_name);
         let says_issuer = match of {
             // Only leave to act may be said without an issuer.
             "subject.may_act" => self.flag(&format!("{of}.issuer")).0,
@@ -480,23 +486,19 @@ impl<'s> Request<'s> {
             "subject.chain" => always(Value::Hops(self.hops())),
             "subject.chain.depth" => {
                 let hops = self.hops();
-                let each = hops.into_iter().map(|hop| format!("(ite {hop} 1 0)"));
-                let sum = format!("(+ {})", each.collect::<Vec<_>>().join(" "));
-                always(Value::Int(sum))
+                let one = |hop| format!("(ite {hop} {} {})", number(1), number(0));
+                always(Value::Int(sum(hops.into_iter().map(one))))
             }
             "subject.act" => Ok((self.hops()[0].clone(), Value::Party)),
             "subject.may_act" => Ok((self.may_act(), Value::Party)),
             "conn.ip" => {
-                let six = self.constant("conn.ip.6", "Bool").0;
-                let (of, new) = self.constant("conn.ip", "Int");
+                let six = self.constant("conn.ip.6", Sort::Bool).0;
+                let (of, new) = self.constant("conn.ip", Sort::Ip);
                 if new {
                     // What stands for an address of version 4 is one.
-                    let mapped = 0xffff_u128 << 32;
                     let range = format!(
-                        "(ite {six} (and (<= 0 {of} {}) (not (<= {mapped} {of} {}))) (<= 0 {of} {}))",
-                        u128::MAX,
-                        mapped + u128::from(u32::MAX),
-                        u32::MAX
+                        "(ite {six} (not (= ((_ extract 127 32) {of}) (_ bv65535 96))) (bvule {of} {}))",
+                        wide(u32::MAX.into())
                     );
                     self.assert(&range);
                 }
@@ -513,8 +515,8 @@ impl<'s> Request<'s> {
                 };
                 always(Value::Set((0..slots).map(slot).collect()))
             }
-            "audience" => always(self.set(path, &names())),
-            "request.scope" => Ok((self.flag(path).0, self.set(path, &names()))),
+            "audience" => always(self.set(path, is_name)),
+            "request.scope" => Ok((self.flag(path).0, self.set(path, is_name))),
             "scope" => {
                 let (sent, Value::Set(of_request)) = self.fixed("request.scope")? else {
                     unreachable!()

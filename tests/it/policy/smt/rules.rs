@@ -15,7 +15,7 @@ use cambist::policy::rule::{
 use cambist::policy::schema::AttributeRef;
 
 use super::request::{OutOfReach, Request, Value, address};
-use super::term::{Term, UriTerm, all, any, equal, implies, like, literal, not, number};
+use super::term::{Term, UriTerm, all, any, begins, equal, implies, like, literal, not, number, sum};
 
 type Translated = Result<Term, OutOfReach>;
 type Rule = UseRule<ProcessorId>;
@@ -354,7 +354,7 @@ impl Request<'_> {
         for (_, name) in &audiences {
             // Names that are URIs would be looked up as such.
             if let Value::Text(name) = name {
-                self.assert(&not(format!("(str.prefixof \"http\" {name})")));
+                self.assert(&not(begins(name, "http")));
             }
         }
         let mut each = Vec::new();
@@ -448,12 +448,12 @@ fn audience_matches(matcher: &AudienceMatch, name: &Value) -> Term {
 fn compare(left: &str, how: Comparison, right: i64) -> Term {
     let sign = match how {
         Comparison::Equal => "=",
-        Comparison::Less => "<",
-        Comparison::AtMost => "<=",
-        Comparison::Greater => ">",
-        Comparison::AtLeast => ">=",
+        Comparison::Less => "bvslt",
+        Comparison::AtMost => "bvsle",
+        Comparison::Greater => "bvsgt",
+        Comparison::AtLeast => "bvsge",
     };
-    format!("({sign} {left} {})", number(right.into()))
+    format!("({sign} {left} {})", number(right))
 }
 
 /// A test that compares with constants.
@@ -470,7 +470,7 @@ fn plain(test: &Test, value: &Value, separators: &str) -> Translated {
             let (is_six, least) = address(prefix.network());
             let (_, most) = address(prefix.broadcast());
             let six = equal(six, &is_six.to_string());
-            all([six, format!("(<= {least} {of} {most})")])
+            all([six, format!("(bvule {least} {of})"), format!("(bvule {of} {most})")])
         })),
         (Test::Hours(_), _) => return Err(OutOfReach("hours")),
         (Test::Like(glob), Value::Text(text)) => like(text, glob, separators),
@@ -492,15 +492,15 @@ fn plain(test: &Test, value: &Value, separators: &str) -> Translated {
             all(all_there.chain(no_other))
         }
         (Test::Count(how, limit), Value::Set(members)) => {
-            let mut each = vec!["0".to_owned()];
+            let mut each = Vec::new();
             for (place, (there, member)) in members.iter().enumerate() {
                 let earlier = members.iter().take(place);
                 let again = earlier
                     .map(|(earlier, other)| all([earlier.clone(), member.equal(other)]));
                 let first = all([there.clone(), not(any(again))]);
-                each.push(format!("(ite {first} 1 0)"));
+                each.push(format!("(ite {first} {} {})", number(1), number(0)));
             }
-            compare(&format!("(+ {})", each.join(" ")), *how, *limit)
+            compare(&sum(each), *how, *limit)
         }
         (Test::AnyMember(inner), Value::Set(members)) => {
             let mut each = Vec::new();

@@ -52,7 +52,7 @@ impl Solver {
 
     /// Whether all that is asserted can be.
     pub fn check(&mut self, script: &str) -> Answer {
-        self.say(&format!("(reset)\n(set-option :rlimit {STEPS})\n(set-logic ALL)\n{script}(check-sat)\n"));
+        self.say(&format!("(reset)\n(set-option :rlimit {STEPS})\n(set-logic QF_BV)\n{script}(check-sat)\n"));
         let line = self.line();
         match line.as_str() {
             "sat" => Answer::Sat,
@@ -65,7 +65,7 @@ impl Solver {
     /// What a question that something has is true of.
     pub fn model(&mut self, script: &str) -> String {
         self.say(&format!(
-            "(reset)\n(set-logic ALL)\n{script}(check-sat)\n(get-model)\n(echo \"done\")\n"
+            "(reset)\n(set-logic QF_BV)\n{script}(check-sat)\n(get-model)\n(echo \"done\")\n"
         ));
         let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| line != "done"));
         lines.collect::<Vec<_>>().join("\n")
