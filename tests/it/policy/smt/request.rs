@@ -9,15 +9,12 @@ use cambist::policy::rule::Constant;
 use cambist::policy::schema::{AttributeRef, IssuerSchema, Schema};
 
 use super::term::{
-    LONGEST, NUMBER, Term, UriTerm, all, any, definitions, equal, implies, is_name, is_text, is_uri, literal,
-    not, number, sum,
+    LONGEST, NUMBER, Term, UriTerm, all, any, definitions, equal, implies, is_name, is_text,
+    is_uri, literal, not, number, sum,
 };
 
 /// The most actors of a chain; no question of these counts further.
 const HOPS: usize = 4;
-/// The most members of a set. What would need more is asked with fewer, and "none" is no answer then.
-const MOST: usize = 5;
-
 /// What a constant can be.
 #[derive(Clone, Copy)]
 enum Sort {
@@ -108,6 +105,8 @@ pub struct Request<'s> {
     /// How many members a question needs for each set: by path, and by what needs them.
     needs: BTreeMap<String, BTreeMap<String, usize>>,
     slots: BTreeMap<String, usize>,
+    /// The most members of a set.
+    most: usize,
     /// Whether a set has fewer members than the question needs.
     pub short: bool,
 }
@@ -121,14 +120,20 @@ impl<'s> Request<'s> {
             script: String::new(),
             needs: BTreeMap::new(),
             slots: BTreeMap::new(),
+            most: 1,
             short: false,
         }
     }
 
-    /// For the second.
-    pub fn again(self) -> Self {
+    /// For the second, with at most so many members of a set.
+    pub fn again(&self, most: usize) -> Self {
         let mut again = Self::new(self.schema);
-        let total = |path: &str| self.needs.get(path).map_or(0, |n| n.values().sum::<usize>());
+        again.most = most;
+        let total = |path: &str| {
+            self.needs
+                .get(path)
+                .map_or(0, |n| n.values().sum::<usize>())
+        };
         for path in self.needs.keys() {
             // The effective scope is one of the other two.
             let of_scope = match path.as_str() {
@@ -206,7 +211,9 @@ impl<'s> Request<'s> {
         let (term, new) = self.constant(name, Sort::Int);
         if new {
             let (least, most) = (number(least), number(most));
-            self.assert(&format!("(and (bvsle {least} {term}) (bvsle {term} {most}))"));
+            self.assert(&format!(
+                "(and (bvsle {least} {term}) (bvsle {term} {most}))"
+            ));
         }
         term
     }
@@ -229,8 +236,8 @@ impl<'s> Request<'s> {
 
     fn slots(&mut self, path: &str) -> usize {
         let wanted = self.slots.get(path).copied().unwrap_or(1).max(1);
-        self.short |= wanted > MOST;
-        wanted.min(MOST)
+        self.short |= wanted > self.most;
+        wanted.min(self.most)
     }
 
     fn set(&mut self, path: &str, language: fn(&str) -> Term) -> Value {
@@ -379,10 +386,7 @@ impl<'s> Request<'s> {
                 (there, Value::Text(text))
             }
             "token_type" => (self.there(party), Value::Text(self.token_type(party))),
-            "expires_in" => (
-                self.there(party),
-                Value::Int(self.int(&path, 1, 1 << 40)),
-            ),
+            "expires_in" => (self.there(party), Value::Int(self.int(&path, 1, 1 << 40))),
             "auth_age" => (
                 self.may_have(party, name),
                 Value::Int(self.int(&path, 0, 1 << 40)),
@@ -527,9 +531,9 @@ impl<'s> Request<'s> {
                 let of_request = of_request.into_iter();
                 let of_request =
                     of_request.map(|(there, value)| (all([sent.clone(), there]), value));
-                let of_subject = of_subject.into_iter().map(|(there, value)| {
-                    (all([not(sent.clone()), said.clone(), there]), value)
-                });
+                let of_subject = of_subject
+                    .into_iter()
+                    .map(|(there, value)| (all([not(sent.clone()), said.clone(), there]), value));
                 always(Value::Set(of_request.chain(of_subject).collect()))
             }
             "request.grant_type" => {

@@ -15,7 +15,9 @@ use cambist::policy::rule::{
 use cambist::policy::schema::AttributeRef;
 
 use super::request::{OutOfReach, Request, Value, address};
-use super::term::{Term, UriTerm, all, any, begins, equal, implies, like, literal, not, number, sum};
+use super::term::{
+    Term, UriTerm, all, any, begins, equal, implies, like, literal, not, number, sum,
+};
 
 type Translated = Result<Term, OutOfReach>;
 type Rule = UseRule<ProcessorId>;
@@ -68,7 +70,9 @@ impl Request<'_> {
         if let Some(by) = &headers.by {
             let client = self.client();
             parts.push(match &by.value {
-                Clients::Ids(ids) => any(ids.iter().map(|id| equal(&client, &literal(id.as_str())))),
+                Clients::Ids(ids) => {
+                    any(ids.iter().map(|id| equal(&client, &literal(id.as_str()))))
+                }
                 Clients::Like(globs) => any(globs.iter().map(|glob| like(&client, glob, ""))),
             });
         }
@@ -150,9 +154,8 @@ impl Request<'_> {
         // Where it says no issuer, that of the token is meant, or one whose names that one may use.
         let mut within = Vec::new();
         for of in &self.schema.issuers {
-            let meant = |alias: &IssuerAlias| {
-                of.alias == *alias || of.may_act_namespace.contains(alias)
-            };
+            let meant =
+                |alias: &IssuerAlias| of.alias == *alias || of.may_act_namespace.contains(alias);
             let subject = self.issuer_is("subject", |issuer| issuer.alias == of.alias);
             let actor = self.issuer_is("actor", |issuer| meant(&issuer.alias));
             let actor = format!("(ite {acting} {actor} {})", meant(&own));
@@ -202,7 +205,10 @@ impl Request<'_> {
     fn targets(&mut self, form: &TargetsMatch) -> Translated {
         let resources = self.members("resource", format!("{form:?}"))?;
         let audiences = self.members("audience", format!("{form:?}"))?;
-        let some = any(resources.iter().chain(&audiences).map(|(there, _)| there.clone()));
+        let some = any(resources
+            .iter()
+            .chain(&audiences)
+            .map(|(there, _)| there.clone()));
         Ok(match form {
             TargetsMatch::Any => some,
             TargetsMatch::None => not(some),
@@ -230,7 +236,10 @@ impl Request<'_> {
     fn deny_targets(&mut self, form: &TargetsMatch) -> Translated {
         let resources = self.members("resource", format!("deny {form:?}"))?;
         let audiences = self.members("audience", format!("deny {form:?}"))?;
-        let some = any(resources.iter().chain(&audiences).map(|(there, _)| there.clone()));
+        let some = any(resources
+            .iter()
+            .chain(&audiences)
+            .map(|(there, _)| there.clone()));
         Ok(match form {
             TargetsMatch::Any => some,
             TargetsMatch::None => not(some),
@@ -413,22 +422,19 @@ impl Request<'_> {
 
 /// Whether an entry of the registry is the one of a resource: the longest.
 fn found(registry: &[RegisteredResource], place: usize, uri: &Value) -> Term {
-    let Value::Uri(uri) = uri else {
-        unreachable!()
-    };
+    let Value::Uri(uri) = uri else { unreachable!() };
     let length = |entry: &RegisteredResource| entry.under.path().trim_end_matches('/').len();
     let own = &registry[place];
-    let longer = registry.iter().enumerate().filter(|(other, entry)| {
-        (length(entry), *other) > (length(own), place)
-    });
+    let longer = registry
+        .iter()
+        .enumerate()
+        .filter(|(other, entry)| (length(entry), *other) > (length(own), place));
     let longer = longer.map(|(_, entry)| not(uri.under(&entry.under)));
     all(std::iter::once(uri.under(&own.under)).chain(longer))
 }
 
 fn resource_matches(matcher: &ResourceMatch, uri: &Value) -> Term {
-    let Value::Uri(uri) = uri else {
-        unreachable!()
-    };
+    let Value::Uri(uri) = uri else { unreachable!() };
     match matcher {
         ResourceMatch::Equal(uris) => any(uris.iter().map(|one| uri.equal(&UriTerm::of(one)))),
         ResourceMatch::Pattern(patterns) => any(patterns.iter().map(|one| uri.matches(one))),
@@ -470,7 +476,11 @@ fn plain(test: &Test, value: &Value, separators: &str) -> Translated {
             let (is_six, least) = address(prefix.network());
             let (_, most) = address(prefix.broadcast());
             let six = equal(six, &is_six.to_string());
-            all([six, format!("(bvule {least} {of})"), format!("(bvule {of} {most})")])
+            all([
+                six,
+                format!("(bvule {least} {of})"),
+                format!("(bvule {of} {most})"),
+            ])
         })),
         (Test::Hours(_), _) => return Err(OutOfReach("hours")),
         (Test::Like(glob), Value::Text(text)) => like(text, glob, separators),
@@ -480,7 +490,9 @@ fn plain(test: &Test, value: &Value, separators: &str) -> Translated {
         (Test::HasAny(list), Value::Set(members)) => any(members
             .iter()
             .map(|(there, member)| all([there.clone(), one_of(member, list)]))),
-        (Test::HasAll(list), set) => all(list.iter().map(|constant| has(set, &Value::of(constant)))),
+        (Test::HasAll(list), set) => {
+            all(list.iter().map(|constant| has(set, &Value::of(constant))))
+        }
         (Test::Only(list), Value::Set(members)) => {
             every(members, |member| Ok(one_of(member, list)))?
         }
@@ -495,8 +507,8 @@ fn plain(test: &Test, value: &Value, separators: &str) -> Translated {
             let mut each = Vec::new();
             for (place, (there, member)) in members.iter().enumerate() {
                 let earlier = members.iter().take(place);
-                let again = earlier
-                    .map(|(earlier, other)| all([earlier.clone(), member.equal(other)]));
+                let again =
+                    earlier.map(|(earlier, other)| all([earlier.clone(), member.equal(other)]));
                 let first = all([there.clone(), not(any(again))]);
                 each.push(format!("(ite {first} {} {})", number(1), number(0)));
             }

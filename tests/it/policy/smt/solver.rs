@@ -6,6 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// What a question may cost z3, in steps of its own: the same answer on every machine.
 const STEPS: u64 = 4_000_000;
 
+/// How it goes about it: everything into bits, and then a SAT solver, twice as fast as what z3 would choose.
+const CHECK: &str = "(check-sat-using (then simplify propagate-values bit-blast sat))";
+
 /// What z3 says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -52,7 +55,9 @@ impl Solver {
 
     /// Whether all that is asserted can be.
     pub fn check(&mut self, script: &str) -> Answer {
-        self.say(&format!("(reset)\n(set-option :rlimit {STEPS})\n(set-logic QF_BV)\n{script}(check-sat)\n"));
+        self.say(&format!(
+            "(reset)\n(set-option :rlimit {STEPS})\n(set-logic QF_BV)\n{script}{CHECK}\n"
+        ));
         let line = self.line();
         match line.as_str() {
             "sat" => Answer::Sat,
@@ -65,7 +70,7 @@ impl Solver {
     /// What a question that something has is true of.
     pub fn model(&mut self, script: &str) -> String {
         self.say(&format!(
-            "(reset)\n(set-logic QF_BV)\n{script}(check-sat)\n(get-model)\n(echo \"done\")\n"
+            "(reset)\n(set-logic QF_BV)\n{script}{CHECK}\n(get-model)\n(echo \"done\")\n"
         ));
         let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| line != "done"));
         lines.collect::<Vec<_>>().join("\n")

@@ -37,8 +37,8 @@ pub fn definitions(script: &str) -> String {
     FORMS.with_borrow(|forms| {
         let used = forms.iter().filter(|(name, _)| script.contains(&**name));
         let width = 8 * LONGEST;
-        let define =
-            used.map(|(name, is)| format!("(define-fun {name} ((t (_ BitVec {width}))) Bool {is})\n"));
+        let define = used
+            .map(|(name, is)| format!("(define-fun {name} ((t (_ BitVec {width}))) Bool {is})\n"));
         define.collect()
     })
 }
@@ -151,7 +151,9 @@ fn alphanumeric(text: &str, at: usize) -> Term {
 /// Any text of a part of the characters that there are.
 pub fn is_text(text: &str) -> Term {
     form("text", text, |text| {
-        every_byte(text, |at| any([letter(text, at), between(text, at, '-', ':')]))
+        every_byte(text, |at| {
+            any([letter(text, at), between(text, at, '-', ':')])
+        })
     })
 }
 
