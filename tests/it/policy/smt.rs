@@ -336,7 +336,7 @@ fn the_analyser_and_an_smt_solver_agree() {
         println!("z3 is not installed: nothing was compared");
         return;
     };
-    let given = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let given = |name: &str| std::env::var_os(name)?.to_str()?.parse::<usize>().ok();
     let sets = given("CAMBIST_SMT_SETS").unwrap_or(SETS);
     let seed = given("CAMBIST_SEED").unwrap_or(6) as u64;
     let mut random = Random::new(seed);

@@ -31,7 +31,7 @@ pub struct Solver {
 impl Solver {
     /// Starts the one that `CAMBIST_SMT` names, which must be there then, else the one on the path.
     pub fn start() -> Option<Self> {
-        let named = std::env::var("CAMBIST_SMT").ok();
+        let named = std::env::var_os("CAMBIST_SMT").and_then(|name| name.into_string().ok());
         let program = named.as_deref().unwrap_or("z3");
         let started = Command::new(program)
             .arg("-in")
