@@ -1,9 +1,11 @@
 //! The analyser against an SMT solver: both are asked the same of random policy sets, and agree.
 //!
-//! What the rules say is written down once more, as SMT-LIB, from the checked rules and from what the
-//! evaluator does with them; nothing of the analyser is used for it. Scalars are strings, numbers and truth
-//! values with a flag for whether they are there, globs are regular expressions, a URI has its parts, an
-//! address is a number, and a set has as many members as the tests of a question can rest on.
+//! What the rules say is written down once more, as SMT-LIB over bit vectors, from the checked rules and
+//! from what the evaluator does with them; nothing of the analyser is used for it. A value has a flag for
+//! whether it is there, a text has as many bytes as any may have here, a glob is the places of it that each
+//! byte can lead to, a URI has its parts, and a set has as many members as the tests of a question can rest
+//! on. Texts are made of a part of the characters that there are, and no longer than what policies name: what
+//! is found with them is a request all the same.
 //!
 //! Compared are: every pair of rules with different outcomes of which none overrides the other (can a
 //! request select both); every rule and deny (is it ever selected, does anything match); every `overrides`
