@@ -9,5 +9,6 @@ mod golden;
 mod properties;
 mod realm;
 mod reviewed;
+mod smt;
 mod sound;
 mod tree;

@@ -351,20 +351,21 @@ impl<'a, P> Direction<'a, P> {
             (change.before.line(), change.after.line(), wider)
         };
         let named = key(&change);
-        if !found.changes.contains_key(&named) {
-            // The smallest request that is decided like this on both sides.
-            let differences = |change: &Change| {
-                let named = change.differences.iter().map(|one| one.what.clone());
-                named.collect::<Vec<_>>()
-            };
-            let told = differences(&change);
-            let witness = witness.smaller(&self.mine.ground, |smaller| {
-                let change = self.change(&smaller.facts);
-                change.is_some_and(|change| key(&change) == named && differences(&change) == told)
-            });
-            let change = self.change(&witness.facts).unwrap_or(change);
-            found.changes.insert(named, change);
+        if found.changes.contains_key(&named) {
+            return true;
         }
+        // The smallest request that is decided like this on both sides.
+        let differences = |change: &Change| {
+            let named = change.differences.iter().map(|one| one.what.clone());
+            named.collect::<Vec<_>>()
+        };
+        let told = differences(&change);
+        let witness = witness.smaller(&self.mine.ground, |smaller| {
+            let change = self.change(&smaller.facts);
+            change.is_some_and(|change| key(&change) == named && differences(&change) == told)
+        });
+        let change = self.change(&witness.facts).unwrap_or(change);
+        found.changes.insert(named, change);
         true
     }
 

@@ -179,6 +179,18 @@ impl Finding {
             .into()
     }
 
+    /// A claim about no request.
+    pub(super) fn idle_claim(proof: &Proof, claim: &Claim) -> Self {
+        let message = format!(
+            "no request meets the condition of this claim of `{}`: it holds whatever the rules say",
+            proof.name
+        );
+        Diagnostic::warning("E0502", message)
+            .at(&claim.span)
+            .help("correct the condition, or delete the claim")
+            .into()
+    }
+
     /// A rule that should be is never selected.
     pub(super) fn not_reachable(
         proof: &Proof,

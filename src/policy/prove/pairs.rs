@@ -365,6 +365,9 @@ pub(super) fn candidates(
     Some(pairs)
 }
 
+/// What a dimension would divide: rules and others by value, and how many of each have it.
+type Divided = (HashMap<u32, (u64, u64)>, u64, u64);
+
 struct Division<'k, W> {
     keys: &'k [Keys],
     wanted: &'k W,
@@ -419,7 +422,7 @@ impl<W: Fn(usize, usize) -> bool> Division<'_, W> {
 
     /// What divides best, if it divides at all.
     fn best(&self, rules: &[usize], others: &[usize], used: &[u32]) -> Option<u32> {
-        let mut counts: HashMap<u32, (HashMap<u32, (u64, u64)>, u64, u64)> = HashMap::new();
+        let mut counts: HashMap<u32, Divided> = HashMap::new();
         for (list, first) in [(rules, true), (others, false)] {
             for rule in list {
                 for (dimension, values) in self.keys.get(*rule).map_or(&[][..], |k| &k.0) {
@@ -444,7 +447,7 @@ impl<W: Fn(usize, usize) -> bool> Division<'_, W> {
         let as_u64 = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let (all, rest) = (as_u64(rules.len()), as_u64(others.len()));
         let whole = all * (all + rest);
-        let cost = |(groups, mine, theirs): &(HashMap<u32, (u64, u64)>, u64, u64)| {
+        let cost = |(groups, mine, theirs): &Divided| {
             let (open, open_others) = (all - mine, rest - theirs);
             let divided: u64 = groups
                 .values()

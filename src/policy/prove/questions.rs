@@ -27,6 +27,8 @@ const MAX_ROUNDS: usize = 512;
 const ONE_BY_ONE: usize = 16;
 /// Up to so many reasons, those that nothing rests on are left out.
 const FEW_REASONS: usize = 32;
+/// Up to so many pairs of rules above and below an `overrides`, it is worked out whether it orders any.
+const LONG_CHAIN: usize = 16;
 /// As many overlaps are shown; the first are enough to see what is wrong.
 const MAX_OVERLAPS: usize = 100;
 
@@ -789,6 +791,14 @@ impl<'a, P> Questions<'a, P> {
         claim: &'a Claim,
         found: &mut Vec<Finding>,
     ) {
+        if let ClaimKind::NeverUse { when, .. }
+        | ClaimKind::NeverIssue { when, .. }
+        | ClaimKind::AlwaysUse { when, .. } = &claim.kind
+            && matches!(self.ask(&Formula::Condition(when)), Answer::Never)
+        {
+            // It would hold whatever the rules say.
+            found.push(Finding::idle_claim(proof, claim));
+        }
         let named = |name: &Option<std::sync::Arc<str>>, processor: &str| {
             name.as_ref().is_none_or(|name| **name == *processor)
         };

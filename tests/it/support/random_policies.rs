@@ -330,7 +330,8 @@ fn text(items: &[String]) -> String {
     )
 }
 
-fn checks(text: &str, schema: &Schema) -> Option<PolicySet<ProcessorId>> {
+/// A policy set of one file, if it is right.
+pub fn checks(text: &str, schema: &Schema) -> Option<PolicySet<ProcessorId>> {
     let file = parse(&Arc::from("random.policy"), text).ok()?;
     check(&[file], schema).ok().map(|(set, _)| set)
 }
@@ -464,7 +465,7 @@ fn deny(random: &mut Random, number: usize, schema: &Schema) -> String {
 }
 
 /// A condition, of at most `depth` levels of `and`, `or` and `not`.
-fn condition(random: &mut Random, schema: &Schema, depth: usize) -> String {
+pub fn condition(random: &mut Random, schema: &Schema, depth: usize) -> String {
     if depth == 0 || random.chance(60) {
         return atom(random, schema);
     }

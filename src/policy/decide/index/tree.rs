@@ -11,8 +11,10 @@ use super::key::{Asked, How, Key, SpreadState, joined};
 use super::need::Need;
 use crate::context::ExchangeContext;
 
-/// How often all rules together may stand in one tree, per rule.
+/// How often all rules together may stand in one tree, per rule; and in any case, so that a rule may name many
+/// values.
 const MOST_COPIES: usize = 16;
+const COPIES_IN_ANY_CASE: usize = 2_000_000;
 
 /// What a tree is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +104,10 @@ impl Tree {
             dimensions,
             purpose,
             used: vec![false; dimensions.count()],
-            left: items.len().saturating_mul(MOST_COPIES),
+            left: items
+                .len()
+                .saturating_mul(MOST_COPIES)
+                .max(COPIES_IN_ANY_CASE),
             tree: Self {
                 root: Node::Leaf(0, 0),
                 worst: Bound::default(),
