@@ -720,11 +720,13 @@ impl<'a, P> Questions<'a, P> {
                     std::iter::once(from).chain(self.overriders(from)).collect();
                 let lower = self.above.iter().filter(|(_, above)| above.contains(&to));
                 let lower: Vec<usize> = std::iter::once(to).chain(lower.map(|(p, _)| *p)).collect();
-                let useful = above.iter().any(|one| {
-                    lower
-                        .iter()
-                        .any(|other| !matches!(self.meet(*one, *other), Some(false)))
-                });
+                // As a rule the two meet, and nothing else needs to be asked. Of a long chain, not all is asked.
+                let useful = !matches!(self.meet(from, to), Some(false))
+                    || above.len() * lower.len() > LONG_CHAIN
+                    || above.iter().any(|one| {
+                        let mut lower = lower.iter();
+                        lower.any(|other| !matches!(self.meet(*one, *other), Some(false)))
+                    });
                 if let (false, Some(one), Some(other)) = (useful, self.rule(from), self.rule(to)) {
                     found.push(Finding::useless_override(&one.id, &one.span, &other.id));
                 }
