@@ -1,6 +1,6 @@
 //! Proofs: whether something holds of every request, or the request of which it does not.
 //!
-//! A question is a [`formula`](formula::Formula) over checked rules. It becomes a proposition about single
+//! A question is a formula over checked rules (`formula`). It becomes a proposition about single
 //! values (`lower`, `model`), those fall into finitely many classes (`domain`, with `text`, `uris` and
 //! `hours`), and a SAT solver looks for a choice of classes (`solve`). What it finds is made into a request
 //! and held against the evaluator (`witness`); what it does not find is not there. `questions` has what
