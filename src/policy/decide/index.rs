@@ -74,8 +74,9 @@ impl Index {
             Some(often.item(place, tests, needs))
         });
         let denying: Vec<Item<'_>> = denying.collect();
+        let said: Vec<[u64; 5]> = rules.iter().map(said_until).collect();
         let passed = PASSED.map(|stage| {
-            let items = distinct(rules, &of_rules, stage, &often);
+            let items = distinct(rules, &of_rules, &said, stage, &often);
             Tree::new(&items, &dimensions, Purpose::Rules)
         });
         Self {
@@ -188,6 +189,7 @@ fn all(stages: &[Needs]) -> Option<Vec<&Need>> {
 fn distinct<'n, P>(
     rules: &[UseRule<P>],
     of_rules: &'n [Stages],
+    said: &[[u64; 5]],
     stage: Stage,
     often: &Often,
 ) -> Vec<Item<'n>> {
@@ -198,9 +200,9 @@ fn distinct<'n, P>(
             continue;
         };
         // By what they say: needs alone would be the same of rules that no key tells apart.
-        let alike = seen
-            .entry(key::joined(0, said_until(stage, rule)))
-            .or_default();
+        let said = said.get(place).and_then(|said| said.get(stage as usize));
+        let said = said.copied().unwrap_or_default();
+        let alike = seen.entry(key::joined(0, said)).or_default();
         let known = alike.iter().any(|other| {
             rules
                 .get(*other)
@@ -214,12 +216,12 @@ fn distinct<'n, P>(
     items
 }
 
-/// A number for what a rule asks up to a stage, without the places where it stands.
-fn said_until<P>(stage: Stage, rule: &UseRule<P>) -> u64 {
+/// Numbers for what a rule asks up to each stage of [`PASSED`], without the places where it stands.
+fn said_until<P>(rule: &UseRule<P>) -> [u64; 5] {
     let headers = &rule.headers;
     let mut hasher = DefaultHasher::new();
-    for each in PASSED.into_iter().take_while(|each| *each <= stage) {
-        match each {
+    PASSED.map(|stage| {
+        match stage {
             Stage::Client => said(headers.by.as_ref().map(|by| &by.value), &mut hasher),
             Stage::Issuer => said(headers.from.as_ref().map(|from| &from.value), &mut hasher),
             Stage::Actor => said(
@@ -232,8 +234,8 @@ fn said_until<P>(stage: Stage, rule: &UseRule<P>) -> u64 {
                 spell::condition(&rule.scope_when).hash(&mut hasher);
             }
         }
-    }
-    hasher.finish()
+        hasher.finish()
+    })
 }
 
 fn said<T: std::fmt::Debug>(value: Option<&T>, hasher: &mut DefaultHasher) {
