@@ -211,18 +211,42 @@ fn made_up(change: &Change) -> Vec<String> {
         .collect()
 }
 
-fn possible_text(change: &Change, out: &mut String) {
-    let wide = if change.widens { "  WIDENS" } else { "" };
-    out.push_str(&format!("\n  {}{wide}\n", change.kind.text()));
-    let mut line = |word: &str, text: &str| {
-        out.push_str(&format!("    {word:9}{}\n", shown(text)));
-    };
+/// What it was, what it is, and what differs.
+fn told(change: &Change, line: &mut impl FnMut(&str, &str)) {
     line("before", &change.before.line());
     line("after", &change.after.line());
     for difference in &change.differences {
         let wide = if difference.widens { "  (wider)" } else { "" };
         line("differs", &format!("{}{wide}", difference.text(false)));
     }
+}
+
+/// The same as cells of a table; without what a person could be known by where `private`.
+fn cells(change: &Change, private: bool) -> [String; 3] {
+    let side = |side: &Side| {
+        let bounds = side.bounds().filter(|_| change.differences.is_empty());
+        let bounds = bounds.map_or(String::new(), |bounds| format!("<br>{}", code(&bounds)));
+        format!("{}{bounds}", code(&side.line()))
+    };
+    let differs = change.differences.iter().map(|one| {
+        let wide = if one.widens { " **wider**" } else { "" };
+        format!("{}{wide}", code(&one.text(private)))
+    });
+    let differs: Vec<String> = differs.collect();
+    [
+        side(&change.before),
+        side(&change.after),
+        differs.join("<br>"),
+    ]
+}
+
+fn possible_text(change: &Change, out: &mut String) {
+    let wide = if change.widens { "  WIDENS" } else { "" };
+    out.push_str(&format!("\n  {}{wide}\n", change.kind.text()));
+    let mut line = |word: &str, text: &str| {
+        out.push_str(&format!("    {word:9}{}\n", shown(text)));
+    };
+    told(change, &mut line);
     for side in [&change.before, &change.after] {
         if let Some(bounds) = side.bounds().filter(|_| change.differences.is_empty()) {
             line("bounds", &bounds);
@@ -235,24 +259,15 @@ fn possible_text(change: &Change, out: &mut String) {
 
 fn possible_markdown(change: &Change, out: &mut String) {
     let wide = if change.widens { "**widens**" } else { "" };
-    let side = |side: &Side| {
-        let bounds = side.bounds().filter(|_| change.differences.is_empty());
-        let bounds = bounds.map_or(String::new(), |bounds| format!("<br>{}", code(&bounds)));
-        format!("{}{bounds}", code(&side.line()))
-    };
     // Nobody is known by what the analyser made up.
-    let differs = change.differences.iter().map(|one| {
-        let wide = if one.widens { " **wider**" } else { "" };
-        format!("{}{wide}", code(&one.text(false)))
-    });
-    let differs: Vec<String> = differs.collect();
+    let [before, after, differs] = cells(change, false);
     let request: Vec<String> = made_up(change).iter().map(|fact| code(fact)).collect();
     out.push_str(&format!(
         "| {}{wide} | {} | {} | {} | {} |\n",
         escaped(&format!("{} ", change.kind.text())),
-        side(&change.before),
-        side(&change.after),
-        differs.join("<br>"),
+        before,
+        after,
+        differs,
         request.join("<br>"),
     ));
 }
@@ -308,12 +323,7 @@ impl Group {
         let mut line = |word: &str, text: &str| {
             out.push_str(&format!("    {word:9}{}\n", shown(text)));
         };
-        line("before", &change.before.line());
-        line("after", &change.after.line());
-        for difference in &change.differences {
-            let wide = if difference.widens { "  (wider)" } else { "" };
-            line("differs", &format!("{}{wide}", difference.text(false)));
-        }
+        told(change, &mut line);
         line(
             "example",
             &format!("{}, {}", self.example.request_id, self.example.time),
@@ -337,22 +347,13 @@ impl Group {
     fn markdown(&self, out: &mut String) {
         let change = &self.change;
         let wide = if change.widens { "**widens**" } else { "" };
-        let side = |side: &Side| {
-            let bounds = side.bounds().filter(|_| change.differences.is_empty());
-            let bounds = bounds.map_or(String::new(), |bounds| format!("<br>{}", code(&bounds)));
-            format!("{}{bounds}", code(&side.line()))
-        };
-        let differs = change.differences.iter().map(|one| {
-            let wide = if one.widens { " **wider**" } else { "" };
-            format!("{}{wide}", code(&one.text(true)))
-        });
-        let differs: Vec<String> = differs.collect();
+        let [before, after, differs] = cells(change, true);
         out.push_str(&format!(
             "| {} | {wide} | {} | {} | {} | {} {} |\n",
             self.count,
-            side(&change.before),
-            side(&change.after),
-            differs.join("<br>"),
+            before,
+            after,
+            differs,
             code(&self.example.request_id),
             escaped(&self.example.time),
         ));
