@@ -128,6 +128,17 @@ pub enum Clients {
     Like(Vec<Glob>),
 }
 
+impl Clients {
+    /// Whether a client is meant.
+    #[must_use]
+    pub fn contain(&self, id: &ClientId) -> bool {
+        match self {
+            Self::Ids(ids) => ids.contains(id),
+            Self::Like(globs) => globs.iter().any(|glob| glob.matches(id.as_str())),
+        }
+    }
+}
+
 /// One alternative of `to`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TargetsMatch {

@@ -4,8 +4,8 @@ use super::decision::Stage;
 use crate::context::{ExchangeContext, Hop};
 use crate::oauth::token_type::TokenType;
 use crate::policy::rule::{
-    ActorForm, ActorMatch, Atom, AudienceMatch, Clients, Condition, Constant, DenyRule, FromIssuer,
-    Header, Headers, MemberTest, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
+    ActorForm, ActorMatch, Atom, AudienceMatch, Condition, Constant, DenyRule, FromIssuer, Header,
+    Headers, MemberTest, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
 };
 use crate::policy::schema::{AttributeRef, Value};
 
@@ -111,13 +111,8 @@ pub(super) fn deny_headers_match(headers: &Headers, context: &ExchangeContext) -
 }
 
 pub(super) fn by_matches(headers: &Headers, context: &ExchangeContext) -> bool {
-    match headers.by.as_ref().map(|header| &header.value) {
-        None => true,
-        Some(Clients::Ids(ids)) => ids.contains(&context.client.id),
-        Some(Clients::Like(globs)) => globs
-            .iter()
-            .any(|glob| glob.matches(context.client.id.as_str())),
-    }
+    let by = headers.by.as_ref();
+    by.is_none_or(|by| by.value.contain(&context.client.id))
 }
 
 pub(super) fn from_matches(headers: &Headers, context: &ExchangeContext) -> bool {

@@ -70,13 +70,10 @@ impl<'a, P> Ground<'a, P> {
                 let places = ids.iter().filter_map(|id| self.clients.get(id));
                 places.copied().collect()
             }
-            Clients::Like(globs) => {
-                let named = |client: &ClientSchema| {
-                    globs.iter().any(|glob| glob.matches(client.id.as_str()))
-                };
-                let clients = self.schema.clients.iter().enumerate();
-                let clients = clients.filter(|(_, client)| named(client));
-                clients.map(|(place, _)| place).collect()
+            like @ Clients::Like(_) => {
+                let all = self.schema.clients.iter().enumerate();
+                let named = all.filter(|(_, client)| like.contain(&client.id));
+                named.map(|(place, _)| place).collect()
             }
         }
     }
@@ -269,7 +266,7 @@ fn restrict<P>(
     let Some(by) = &headers.by else { return };
     let named = |place: &usize| {
         let client = ground.schema.clients.get(*place);
-        client.is_some_and(|client| by.value.contain(client.id.as_str()))
+        client.is_some_and(|client| by.value.contain(&client.id))
     };
     *allowed = Some(match allowed.take() {
         Some(before) => before.into_iter().filter(named).collect(),
@@ -386,7 +383,7 @@ fn signature(client: &ClientSchema, seen: &Seen<'_>, probes: &[Language<'_>]) ->
     let mut tests = Vec::new();
     for headers in &seen.headers {
         if let Some(by) = &headers.by {
-            tests.push(by.value.contain(client.id.as_str()));
+            tests.push(by.value.contain(&client.id));
         }
     }
     for atom in &seen.atoms {

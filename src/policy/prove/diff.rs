@@ -21,7 +21,9 @@ use crate::oauth::error::ErrorCode;
 use crate::policy::PolicySet;
 use crate::policy::compare::{Change, Refusal, Side, changed, side};
 use crate::policy::facts::{self, NotAsked, refit};
-use crate::policy::rule::{Clients, Comparison, Constant, IssuedTest, MemberTest, Test, UseRule};
+use crate::policy::rule::{
+    Clients, Comparison, Constant, DenyRule, IssuedTest, MemberTest, Test, UseRule,
+};
 use crate::policy::schema::Schema;
 use crate::policy::trial::NOW;
 
@@ -80,11 +82,16 @@ pub fn diff<P>(old: Checked<'_, P>, new: Checked<'_, P>, name: Name<'_, P>) -> D
 
 /// Denies that match as before and answer with another code.
 fn codes<P>(old: Checked<'_, P>, new: Checked<'_, P>, name: Name<'_, P>, found: &mut Found) {
+    let before: BTreeMap<_, _> = old.set.denies().iter().map(|d| (&d.id, d.error)).collect();
+    let otherwise = |deny: &&DenyRule| before.get(&deny.id).is_some_and(|was| *was != deny.error);
+    let mut changed = new.set.denies().iter().filter(otherwise).peekable();
+    // Most of the time there is none, and nothing to prepare for.
+    if changed.peek().is_none() {
+        return;
+    }
     let direction = Direction::new(old, new, name, true);
-    for deny in new.set.denies() {
-        let mut before = old.set.denies().iter();
-        let changed = before.any(|was| was.id == deny.id && was.error != deny.error);
-        if changed && let Answer::Of(witness) = ask(&direction.mine.ground, &Formula::Deny(deny)) {
+    for deny in changed {
+        if let Answer::Of(witness) = ask(&direction.mine.ground, &Formula::Deny(deny)) {
             direction.add(*witness, found);
         }
     }

@@ -13,8 +13,8 @@ use crate::oauth::token_type::TokenType;
 use crate::oauth::uri::Uri;
 use crate::policy::pattern::{Host, UriPattern};
 use crate::policy::rule::{
-    ActorForm, ActorMatch, Atom, Clients, Comparison, Condition, Constant, DenyRule, FromIssuer,
-    Headers, IssuedTest, MemberTest, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
+    ActorForm, ActorMatch, Atom, Comparison, Condition, Constant, DenyRule, FromIssuer, Headers,
+    IssuedTest, MemberTest, Operand, ResourceMatch, TargetsMatch, Test, UseRule,
 };
 use crate::policy::schema::Value;
 
@@ -100,7 +100,7 @@ impl<'a> Model<'a> {
             let schema = self.schema;
             let clients = self.clients.iter().filter(|client| {
                 let entry = schema.clients.get(**client);
-                entry.is_some_and(|entry| by.value.contain(entry.id.as_str()))
+                entry.is_some_and(|entry| by.value.contain(&entry.id))
             });
             let clients = clients.map(|client| Node::Leaf(Leaf::Client(*client)));
             parts.push(Node::any(clients.collect::<Vec<Node>>()));
@@ -287,52 +287,56 @@ impl<'a> Model<'a> {
         Node::any([actor, client])
     }
 
+    /// For a rule: what is not named is not there, and every target matches.
     fn targets(&mut self, form: &'a TargetsMatch) -> Node {
-        let resource = self.at("resource");
-        let audience = self.at("audience");
-        let some = Node::any([self.has_some(resource), self.has_some(audience)]);
-        match form {
-            TargetsMatch::Any => some,
-            TargetsMatch::None => some.not(),
-            TargetsMatch::Parts {
-                resource: resources,
-                audience: audiences,
-            } => {
-                let other_resource = match resources {
-                    None => self.has_some(resource),
-                    Some(matcher) => self.has(resource, Language::Resource(matcher), true),
-                };
-                let other_audience = match audiences {
-                    None => self.has_some(audience),
-                    Some(matcher) => self.has(audience, Language::Audience(matcher), true),
-                };
-                Node::all([some, other_resource.not(), other_audience.not()])
-            }
-        }
+        let [resource, audience] = self.kinds_of_targets();
+        let some = self.some_target();
+        let TargetsMatch::Parts {
+            resource: resources,
+            audience: audiences,
+        } = form
+        else {
+            return any_or_none(form, some);
+        };
+        let other_resource = match resources {
+            None => self.has_some(resource),
+            Some(matcher) => self.has(resource, Language::Resource(matcher), true),
+        };
+        let other_audience = match audiences {
+            None => self.has_some(audience),
+            Some(matcher) => self.has(audience, Language::Audience(matcher), true),
+        };
+        Node::all([some, other_resource.not(), other_audience.not()])
     }
 
+    /// For a deny: some target matches.
     fn deny_targets(&mut self, form: &'a TargetsMatch) -> Node {
-        let resource = self.at("resource");
-        let audience = self.at("audience");
-        let some = Node::any([self.has_some(resource), self.has_some(audience)]);
-        match form {
-            TargetsMatch::Any => some,
-            TargetsMatch::None => some.not(),
-            TargetsMatch::Parts {
-                resource: resources,
-                audience: audiences,
-            } => {
-                let matches = [
-                    resources
-                        .as_ref()
-                        .map(|matcher| self.has(resource, Language::Resource(matcher), false)),
-                    audiences
-                        .as_ref()
-                        .map(|matcher| self.has(audience, Language::Audience(matcher), false)),
-                ];
-                Node::any(matches.into_iter().flatten())
-            }
-        }
+        let [resource, audience] = self.kinds_of_targets();
+        let TargetsMatch::Parts {
+            resource: resources,
+            audience: audiences,
+        } = form
+        else {
+            return any_or_none(form, self.some_target());
+        };
+        let matches = [
+            resources
+                .as_ref()
+                .map(|matcher| self.has(resource, Language::Resource(matcher), false)),
+            audiences
+                .as_ref()
+                .map(|matcher| self.has(audience, Language::Audience(matcher), false)),
+        ];
+        Node::any(matches.into_iter().flatten())
+    }
+
+    fn kinds_of_targets(&mut self) -> [usize; 2] {
+        [self.at("resource"), self.at("audience")]
+    }
+
+    fn some_target(&mut self) -> Node {
+        let kinds = self.kinds_of_targets();
+        Node::any(kinds.map(|kind| self.has_some(kind)))
     }
 
     fn condition(&mut self, condition: &'a Condition, hop: Option<usize>) -> Node {
@@ -935,12 +939,10 @@ fn offered_by_name(resources: &ResourceRegistry, name: &str) -> Option<Scopes> {
     entry.and_then(|entry| entry.scopes.clone())
 }
 
-impl Clients {
-    /// Whether a client's id is meant.
-    pub(super) fn contain(&self, id: &str) -> bool {
-        match self {
-            Self::Ids(ids) => ids.iter().any(|known| known.as_str() == id),
-            Self::Like(globs) => globs.iter().any(|glob| glob.matches(id)),
-        }
+/// `any target` and `no target`, which mean the same in rules and denies.
+fn any_or_none(form: &TargetsMatch, some: Node) -> Node {
+    match form {
+        TargetsMatch::None => some.not(),
+        TargetsMatch::Any | TargetsMatch::Parts { .. } => some,
     }
 }
